@@ -1,0 +1,2 @@
+//! What the teacher server and the student trainer have in common.
+pub mod wire;
