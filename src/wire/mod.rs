@@ -1,5 +1,81 @@
-//! wire
-#[allow(missing_docs)]
+//! The contract in Rust: what travels between teacher and student, checked on arrival into types.
+//!
+//! Only the two ends of the stream (the server's admission, the student's connection) touch
+//! [`proto`]; everything deeper works with the types of this module. It knows neither tensors nor
+//! connections.
+
+mod card;
+mod content;
+mod rows;
+
+pub use card::{Fingerprint, Limits, TeacherCard};
+pub use content::ContentHash;
+pub use rows::{Answer, Encoding, Failure, FailureCode, Row, decode_rows, encode_rows};
+
+/// Code generated from `proto/lectern/v1/teacher.proto`, which documents it.
+#[expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::missing_errors_doc,
+    reason = "generated; the documentation is in the .proto file"
+)]
 pub mod proto {
     tonic::include_proto!("lectern.v1");
+
+    /// The contract's descriptors, from which server reflection answers.
+    pub const DESCRIPTORS: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/lectern_descriptor.bin"));
+
+    /// Name of the service in health checks.
+    pub const SERVICE_NAME: &str = "lectern.v1.Teacher";
+}
+
+/// What was wrong with a message of the peer.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// A field's length contradicts another field.
+    #[error(
+        "`{field}` holds {found} {unit}, expected {expected} for {rows} rows of {classes} classes"
+    )]
+    Length {
+        /// The field of `Rows`.
+        field: &'static str,
+        /// What is counted.
+        unit: &'static str,
+        /// What the message holds.
+        found: usize,
+        /// What its other fields say it should hold.
+        expected: usize,
+        /// Rows in the message.
+        rows: usize,
+        /// Classes in the message.
+        classes: usize,
+    },
+    /// The rows are not this teacher's.
+    #[error("rows have {found} classes, the teacher's card says {expected}")]
+    Classes {
+        /// What the message holds.
+        found: usize,
+        /// What the card says.
+        expected: usize,
+    },
+    /// Bytes changed on the way.
+    #[error("checksum is {found:08x}, the rows' bytes give {expected:08x}")]
+    Checksum {
+        /// What the message says.
+        found: u32,
+        /// What its content gives.
+        expected: u32,
+    },
+    /// A number that the contract does not know.
+    #[error("unknown {what} {number}; the peer speaks a newer contract")]
+    Unknown {
+        /// Which enumeration.
+        what: &'static str,
+        /// The number on the wire.
+        number: i32,
+    },
+    /// A required field is absent or empty.
+    #[error("the teacher's card has no {0}")]
+    Card(&'static str),
 }

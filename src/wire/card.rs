@@ -1,0 +1,140 @@
+//! The teacher's card: what a student must know of a teacher before it trusts a row.
+
+use std::{collections::HashSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Encoding, WireError, proto};
+
+/// Hash of everything that can change a teacher's answer; 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint behind a finished hash.
+    pub fn from_hash(hash: &blake3::Hash) -> Self {
+        Self(hash.to_hex().to_string())
+    }
+
+    /// The hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Fingerprint {
+    type Err = WireError;
+
+    fn from_str(digits: &str) -> Result<Self, WireError> {
+        if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            Ok(Self(digits.to_ascii_lowercase()))
+        } else {
+            Err(WireError::Card("fingerprint of 64 hexadecimal digits"))
+        }
+    }
+}
+
+/// What one stream may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Examples in flight.
+    pub credits: usize,
+    /// Bytes of UTF-8 in one example.
+    pub max_example_bytes: usize,
+    /// Bytes of one message.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // 1,024 examples in flight keep a GPU that takes 256 at once busy across a round trip. 64 KiB
+        // is ten times the longest input of any encoder; 4 MiB is what gRPC peers accept by default.
+        Self { credits: 1024, max_example_bytes: 64 << 10, max_message_bytes: 4 << 20 }
+    }
+}
+
+/// A teacher as it presents itself; see the contract for each field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeacherCard {
+    /// Identity of the teacher: other fingerprint, other rows.
+    pub fingerprint: Fingerprint,
+    /// The model folder's name.
+    pub name: String,
+    /// Label names; `labels[c]` belongs to value `c` of every row.
+    pub labels: Vec<String>,
+    /// Family and size, for people.
+    pub architecture: String,
+    /// Number of trained values.
+    pub parameters: u64,
+    /// Longest input in tokens.
+    pub max_length: usize,
+    /// Arithmetic type of the forward pass.
+    pub arithmetic: String,
+    /// What one stream may do.
+    pub limits: Limits,
+    /// Encodings to choose from.
+    pub encodings: Vec<Encoding>,
+}
+
+impl From<&TeacherCard> for proto::TeacherCard {
+    fn from(card: &TeacherCard) -> Self {
+        Self {
+            fingerprint: card.fingerprint.to_string(),
+            name: card.name.clone(),
+            labels: card.labels.clone(),
+            architecture: card.architecture.clone(),
+            parameters: card.parameters,
+            max_length: card.max_length as u32,
+            arithmetic: card.arithmetic.clone(),
+            limits: Some(proto::Limits {
+                credits: card.limits.credits as u32,
+                max_example_bytes: card.limits.max_example_bytes as u32,
+                max_message_bytes: card.limits.max_message_bytes as u32,
+            }),
+            encodings: card.encodings.iter().map(|&e| proto::Encoding::from(e).into()).collect(),
+        }
+    }
+}
+
+impl TryFrom<proto::TeacherCard> for TeacherCard {
+    type Error = WireError;
+
+    fn try_from(card: proto::TeacherCard) -> Result<Self, WireError> {
+        let limits = card.limits.ok_or(WireError::Card("limits"))?;
+        if limits.credits == 0 {
+            return Err(WireError::Card("credits"));
+        }
+        let distinct: HashSet<_> = card.labels.iter().collect();
+        if card.labels.len() < 2 || distinct.len() != card.labels.len() {
+            return Err(WireError::Card("two or more distinct labels"));
+        }
+        Ok(Self {
+            fingerprint: card.fingerprint.parse()?,
+            name: card.name,
+            labels: card.labels,
+            architecture: card.architecture,
+            parameters: card.parameters,
+            max_length: card.max_length as usize,
+            arithmetic: card.arithmetic,
+            limits: Limits {
+                credits: limits.credits as usize,
+                max_example_bytes: limits.max_example_bytes as usize,
+                max_message_bytes: limits.max_message_bytes as usize,
+            },
+            // A newer server may speak encodings that this student does not know; it need not.
+            encodings: card.encodings.iter().filter_map(|&e| Encoding::try_from(e).ok()).collect(),
+        })
+    }
+}
