@@ -216,7 +216,7 @@ mod tests {
         let row = Row {
             content: ContentHash::new(&format!("text {id}"), None),
             logits: logits.into(),
-            truncated: id % 3 == 0,
+            truncated: id.is_multiple_of(3),
         };
         Answer { id, outcome: Ok(row) }
     }

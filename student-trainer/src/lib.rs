@@ -1,1 +1,9 @@
-//! x
+//! The student's side: train small models on hard labels and on the logits that a teacher server
+//! streams, judge them, and use them.
+
+pub mod cli;
+pub mod config;
+pub mod labels;
+mod prepare;
+mod run_folder;
+pub mod train;

@@ -1,1 +1,5 @@
-//! x
+//! The teacher's side: fine-tune an encoder, judge it, and serve its raw logits to many students.
+
+pub mod cli;
+pub mod finetune;
+pub mod serve;

@@ -1,2 +1,11 @@
-//! x
-fn main(){}
+//! `teacher-server`: see `teacher-server --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use teacher_server::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    lectern::commands::run(|| cli.execute())
+}

@@ -1,0 +1,49 @@
+//! How a program starts and ends: logs on standard error, exit code 0, 1 or 2.
+
+use std::{error::Error, fmt, process::ExitCode};
+
+use tracing_subscriber::EnvFilter;
+
+/// A flag or a combination of flags that cannot be meant; exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}
+
+/// Runs a program: logs go to standard error at the level of `RUST_LOG` (default `info`), a failure is
+/// printed with its causes.
+pub fn run(program: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match program() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the program's last words, whatever RUST_LOG says")]
+fn report(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Many errors repeat their cause's words.
+        if !said.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        said = text;
+    }
+}

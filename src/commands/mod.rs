@@ -1,0 +1,63 @@
+//! What the command lines of both programs share: options, judging a model, labelling a stream of
+//! text, progress, and how a program ends. Knows models by their [`Classifier`](crate::models::Classifier)
+//! face only.
+
+mod evaluate;
+mod exit;
+mod options;
+mod output;
+mod predict;
+mod progress;
+
+pub use evaluate::{Evaluation, evaluate_model, judge, write_report};
+pub use exit::{Usage, run};
+pub use options::{ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions};
+pub use output::claim_folder;
+pub use predict::{predict, predict_with};
+pub use progress::Progress;
+
+use std::path::PathBuf;
+
+use crate::{
+    data::{DataError, LabelError},
+    models::ModelError,
+};
+
+/// Why a shared command stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// An input that cannot be read or understood.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A label file that does not name the model's labels.
+    #[error("--labels {path}: {source}")]
+    Labels {
+        /// The label file.
+        path: PathBuf,
+        /// What differs.
+        source: LabelError,
+    },
+    /// The model cannot be read or failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file that cannot be opened.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Answers or numbers that cannot be written.
+    #[error("cannot write to {to}: {source}")]
+    Write {
+        /// The file, or standard output.
+        to: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+fn cannot_write(to: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> CommandError {
+    move |source| CommandError::Write { to: to.to_string(), source }
+}

@@ -1,0 +1,83 @@
+//! Labelling a stream of text of any length in constant memory, in order.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::Path,
+};
+
+use serde_json::json;
+use tracing::info;
+
+use super::{CommandError, PredictOptions, cannot_write};
+use crate::{
+    data::{InputFormat, InputRecords, Record},
+    models::{Classifier, ModelError, classify, softmax},
+};
+
+/// Lines held at once: enough to sort by length and pad little, few enough to answer soon.
+const LINES_AT_ONCE: usize = 1024;
+
+/// The `predict` command: opens the input, then loads the model, then answers on standard output.
+pub fn predict_with<M: Classifier>(
+    options: &PredictOptions,
+    load: impl FnOnce() -> Result<M, ModelError>,
+) -> Result<(), CommandError> {
+    options.compute.set_threads();
+    let input: Box<dyn BufRead> = if options.input == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(&options.input)
+            .map_err(|source| CommandError::Read { path: options.input.clone(), source })?;
+        Box::new(BufReader::new(file))
+    };
+    let format = if options.plain { InputFormat::Plain } else { InputFormat::JsonLines };
+    let records = InputRecords::new(input, &options.input, format);
+    let labelled = predict(&load()?, records, &mut BufWriter::new(io::stdout().lock()))?;
+    info!(labelled, "done");
+    Ok(())
+}
+
+/// Writes one JSON line with `label`, `probabilities` (by label name) and `logits` (in the order of the
+/// model's labels) for each record, in order. On a bad line everything before it has been written.
+pub fn predict(
+    model: &dyn Classifier,
+    mut input: InputRecords<impl BufRead>,
+    out: &mut impl Write,
+) -> Result<usize, CommandError> {
+    let failed = || cannot_write("the output");
+    let mut written = 0;
+    loop {
+        let mut bad = None;
+        let records: Vec<Record> = input
+            .by_ref()
+            .take(LINES_AT_ONCE)
+            .map_while(|record| record.map_err(|cause| bad = Some(cause)).ok())
+            .collect();
+        let texts = records.iter().map(|r| (r.text.as_str(), r.text_pair.as_deref()));
+        for prediction in classify(model, texts)? {
+            let names = model.labels().names();
+            let probabilities: serde_json::Map<_, _> = names
+                .iter()
+                .zip(softmax(&prediction.logits))
+                .map(|(name, p)| (name.clone(), json!(p)))
+                .collect();
+            let mut line = json!({
+                "label": names[prediction.label()],
+                "probabilities": probabilities,
+                "logits": prediction.logits,
+            });
+            if prediction.truncated {
+                line["truncated"] = json!(true);
+            }
+            writeln!(out, "{line}").map_err(failed())?;
+        }
+        out.flush().map_err(failed())?;
+        written += records.len();
+        match bad {
+            Some(cause) => return Err(cause.into()),
+            None if records.len() < LINES_AT_ONCE => return Ok(written),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! From files to examples: readers, labels, and the order in which training sees the data.
+//! Knows nothing of tokens, tensors or the network.
+
+mod columns;
+mod delimited;
+mod error;
+mod example;
+mod json;
+mod labels;
+mod parquet;
+mod read;
+mod resolve;
+mod sampler;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use columns::{Columns, LabelUse};
+pub use error::DataError;
+pub use example::{Example, RawLabel, Record};
+pub use labels::{LabelError, LabelSet};
+pub use read::read_records;
+pub use resolve::Records;
+pub use sampler::epoch_batches;
+pub use stream::{InputFormat, InputRecords};

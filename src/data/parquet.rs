@@ -1,0 +1,110 @@
+//! Parquet files with string and integer columns; other columns are not read.
+
+use std::fs::File;
+use std::panic;
+use std::sync::Arc;
+
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
+
+use super::columns::Request;
+use super::read::unreadable;
+use super::{DataError, RawLabel, Record};
+
+/// The Parquet crate panics on some damaged files; that too is an error of the file.
+pub(super) fn read(request: Request<'_>) -> Result<Vec<Record>, DataError> {
+    panic::catch_unwind(|| read_file(request)).unwrap_or_else(|_| {
+        let source = ParquetError::General("its pages are damaged".to_owned());
+        Err(DataError::Parquet { path: request.path.to_owned(), source })
+    })
+}
+
+fn read_file(request: Request<'_>) -> Result<Vec<Record>, DataError> {
+    let path = request.path;
+    let broken = |source: ParquetError| DataError::Parquet { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    if file.metadata().map_err(|error| unreadable(path, error))?.len() == 0 {
+        return Err(DataError::Empty { path: path.to_owned() });
+    }
+    let reader = SerializedFileReader::new(file).map_err(broken)?;
+
+    let schema = reader.metadata().file_metadata().schema();
+    let header: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
+    let positions = request.locate(&header)?;
+    let mut wanted: Vec<usize> = [Some(positions.text), positions.text_pair, positions.label]
+        .into_iter()
+        .flatten()
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let wanted = wanted.into_iter().map(|column| Arc::clone(&schema.get_fields()[column]));
+    let projection = Type::group_type_builder(schema.name())
+        .with_fields(wanted.collect())
+        .build()
+        .map_err(broken)?;
+
+    let rows = reader.get_row_iter(Some(projection)).map_err(broken)?;
+    rows.enumerate()
+        .map(|(index, row)| {
+            let line = index + 1;
+            let row = row.map_err(|error| DataError::Malformed {
+                path: path.to_owned(),
+                line,
+                format: "Parquet",
+                cause: error.to_string(),
+            })?;
+            record(&row, line, request)
+        })
+        .collect()
+}
+
+fn record(row: &Row, line: usize, request: Request<'_>) -> Result<Record, DataError> {
+    let columns = request.columns;
+    let text = |column: &str| match field(row, column) {
+        None | Some(Field::Null) => Ok(None),
+        Some(value) => match string(value) {
+            Some(text) => Ok(Some(text)),
+            None => Err(request.wrong_type(line, column, "a string", value.to_string())),
+        },
+    };
+    let label = match field(row, columns.label()) {
+        None | Some(Field::Null) => None,
+        Some(value) => {
+            let cell = string(value).or_else(|| integer(value)).ok_or_else(|| {
+                let wanted = "a string or an integer";
+                request.wrong_type(line, columns.label(), wanted, value.to_string())
+            })?;
+            RawLabel::parse(&cell)
+        }
+    };
+    request.record(line, text(columns.text())?, text(columns.text_pair())?, label)
+}
+
+fn field<'a>(row: &'a Row, column: &str) -> Option<&'a Field> {
+    row.get_column_iter().find(|(name, _)| *name == column).map(|(_, field)| field)
+}
+
+/// Some writers store strings as bytes without saying that they are text.
+fn string(field: &Field) -> Option<String> {
+    match field {
+        Field::Str(text) => Some(text.clone()),
+        Field::Bytes(bytes) => String::from_utf8(bytes.data().to_vec()).ok(),
+        _ => None,
+    }
+}
+
+fn integer(field: &Field) -> Option<String> {
+    match field {
+        Field::Byte(id) => Some(id.to_string()),
+        Field::Short(id) => Some(id.to_string()),
+        Field::Int(id) => Some(id.to_string()),
+        Field::Long(id) => Some(id.to_string()),
+        Field::UByte(id) => Some(id.to_string()),
+        Field::UShort(id) => Some(id.to_string()),
+        Field::UInt(id) => Some(id.to_string()),
+        Field::ULong(id) => Some(id.to_string()),
+        _ => None,
+    }
+}

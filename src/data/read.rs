@@ -1,0 +1,64 @@
+//! Opens a data file, finds out its format and hands it to that format's reader.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::columns::Request;
+use super::{Columns, DataError, LabelUse, Records, delimited, json, parquet};
+
+/// Reads every row of a JSON array, JSON Lines, CSV, TSV or Parquet file, in order.
+///
+/// The name's ending says the format; whether JSON is an array or lines, its first character says.
+/// All but Parquet must be UTF-8; a byte order mark and CRLF are accepted.
+pub fn read_records(
+    path: &Path,
+    columns: &Columns,
+    labels: LabelUse,
+) -> Result<Records, DataError> {
+    let request = Request { path, columns, labels };
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let rows = match ending.as_deref() {
+        Some("json" | "jsonl" | "ndjson") => json::read(&read_utf8(path)?, request),
+        Some("csv") => delimited::read(&read_utf8(path)?, delimited::Dialect::Csv, request),
+        Some("tsv") => delimited::read(&read_utf8(path)?, delimited::Dialect::Tsv, request),
+        Some("parquet") => parquet::read(request),
+        _ => Err(DataError::UnknownFormat { path: path.to_owned() }),
+    }?;
+    if rows.is_empty() {
+        return Err(DataError::NoRows { path: path.to_owned() });
+    }
+    Ok(Records::new(path.to_owned(), rows))
+}
+
+/// A whole file as text without its byte order mark; a file of white space counts as empty.
+pub(super) fn read_utf8(path: &Path) -> Result<String, DataError> {
+    let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        DataError::NotUtf8 {
+            path: path.to_owned(),
+            line: 1 + newlines(&error.as_bytes()[..valid]),
+            byte: valid as u64,
+        }
+    })?;
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err(DataError::Empty { path: path.to_owned() });
+    }
+    Ok(text)
+}
+
+/// Says of a file that is not there just that.
+pub(super) fn unreadable(path: &Path, source: io::Error) -> DataError {
+    let path = path.to_owned();
+    if source.kind() == io::ErrorKind::NotFound {
+        DataError::Missing { path }
+    } else {
+        DataError::Read { path, source }
+    }
+}
+
+pub(super) fn newlines(text: &[u8]) -> usize {
+    text.split(|byte| *byte == b'\n').count() - 1
+}

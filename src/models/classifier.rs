@@ -1,0 +1,99 @@
+//! What every model that labels text can do, teacher or student, and how many texts are labelled
+//! with little padding.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{ModelError, Parameters, TokenBatch};
+use crate::{
+    data::LabelSet,
+    text::{Tokenizer, Tokens},
+};
+
+/// A model from text to one logit per label.
+pub trait Classifier {
+    /// The labels; logit `c` belongs to label `c`.
+    fn labels(&self) -> &LabelSet;
+    /// The tokenizer the model was trained with.
+    fn tokenizer(&self) -> &Tokenizer;
+    /// All trained values.
+    fn parameters(&self) -> &Parameters;
+    /// Where the parameters lie.
+    fn device(&self) -> Device;
+    /// `[B, C]` raw logits, without dropout.
+    fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError>;
+
+    /// One forward pass outside autograd: `B` rows of `C` logits on the CPU.
+    fn predict(&self, examples: &[&Tokens]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        let batch = TokenBatch::new(examples, self.device())?;
+        let logits = self
+            .logits(&batch)?
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Float)?
+            .f_contiguous()?;
+        let classes = self.labels().len();
+        let mut values = vec![0f32; examples.len() * classes];
+        logits.f_copy_data(&mut values, examples.len() * classes)?;
+        Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
+    }
+}
+
+/// A model's answer to one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// `[C]` raw logits.
+    pub logits: Vec<f32>,
+    /// The text was longer than the model takes.
+    pub truncated: bool,
+}
+
+impl Prediction {
+    /// Index of the largest logit, the first of equals.
+    pub fn label(&self) -> usize {
+        let mut best = 0;
+        for (class, logit) in self.logits.iter().enumerate() {
+            if *logit > self.logits[best] {
+                best = class;
+            }
+        }
+        best
+    }
+}
+
+/// Tokens in one forward pass, padding included: more is no faster on a CPU, less is.
+const BATCH_TOKENS: usize = 2048;
+
+/// Labels `texts` in batches of similar length; answers stand in the order of the texts.
+pub fn classify<'a>(
+    model: &dyn Classifier,
+    texts: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<Vec<Prediction>, ModelError> {
+    let tokens = texts
+        .map(|(text, pair)| model.tokenizer().encode(text, pair))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut order: Vec<usize> = (0..tokens.len()).collect();
+    order.sort_by_key(|&i| tokens[i].len());
+
+    let mut answers = vec![None; tokens.len()];
+    let mut rest = order.as_slice();
+    while !rest.is_empty() {
+        // Sorted, so the last of a batch is its longest.
+        let fits = |n: &usize| n * tokens[rest[n - 1]].len() <= BATCH_TOKENS;
+        let size = (1..=rest.len()).take_while(fits).last().unwrap_or(1);
+        let (batch, later) = rest.split_at(size);
+        let rows = model.predict(&batch.iter().map(|&i| &tokens[i]).collect::<Vec<_>>())?;
+        for (&i, logits) in batch.iter().zip(rows) {
+            answers[i] = Some(Prediction { logits, truncated: tokens[i].truncated });
+        }
+        rest = later;
+    }
+    Ok(answers.into_iter().flatten().collect())
+}
+
+/// `exp(z_c) / Σ exp(z)`, computed in float64 from the largest down so that nothing overflows.
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponentials: Vec<f64> = logits.iter().map(|z| f64::from(z - largest).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|e| e / sum).collect()
+}

@@ -1,0 +1,62 @@
+//! Teachers and students: from a folder or a seed to logits. Knows tensors and weight files, not
+//! losses, not gRPC.
+
+mod batch;
+pub mod bert;
+pub mod bilstm;
+mod classifier;
+mod layers;
+mod parameters;
+mod student;
+mod teacher;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use batch::TokenBatch;
+pub use classifier::{Classifier, Prediction, classify, softmax};
+pub use parameters::{Builder, Init, Parameters};
+pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};
+pub use teacher::{Pooling, Teacher, TeacherSettings};
+pub use weights::{read_weights, write_weights};
+
+use std::path::PathBuf;
+
+/// Why a model cannot be built, read or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file that is not there or cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file that was read and does not hold what it should.
+    #[error("{path}: {cause}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        cause: String,
+    },
+    /// Tensors that do not fit the configuration, all of them.
+    #[error("{path}: {} do not fit the configuration:\n  {}", count(problems.len(), "tensor"), problems.join("\n  "))]
+    Tensors {
+        /// The weights file.
+        path: PathBuf,
+        /// One line per tensor: name, shape expected, shape found.
+        problems: Vec<String>,
+    },
+    /// The tokenizer cannot be read.
+    #[error(transparent)]
+    Text(#[from] crate::text::TextError),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

@@ -1,0 +1,137 @@
+//! Named parameters: where a model's tensors come from (a file or a seed) and where they are found
+//! again (by name, in a fixed order).
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use tch::{Device, Kind, Tensor};
+
+use super::ModelError;
+
+/// What a parameter is before training when the file does not hold it.
+#[derive(Debug, Clone, Copy)]
+pub enum Init {
+    /// It must be in the file.
+    Required,
+    /// All zero.
+    Zeros,
+    /// All one.
+    Ones,
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+    /// Uniform in `[-bound, bound]`.
+    Uniform(f64),
+}
+
+/// A model's parameters by name, in alphabetical order: the order of the optimizer and the file.
+#[derive(Debug, Default)]
+pub struct Parameters(BTreeMap<String, Tensor>);
+
+impl Parameters {
+    /// Name and tensor, in order. The tensors share memory with the model's.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Number of values in all tensors.
+    pub fn count(&self) -> usize {
+        self.0.values().map(Tensor::numel).sum()
+    }
+
+    /// Makes exactly the tensors whose names `wanted` accepts trainable.
+    pub fn set_trainable(&self, wanted: impl Fn(&str) -> bool) -> Result<(), ModelError> {
+        for (name, tensor) in self.iter() {
+            let _same = tensor.f_set_requires_grad(wanted(name))?;
+        }
+        Ok(())
+    }
+
+    /// A copy of every tensor, on the CPU and outside autograd.
+    pub fn snapshot(&self) -> Result<Vec<(String, Tensor)>, ModelError> {
+        self.iter()
+            .map(|(name, tensor)| {
+                let copy = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_detach_copy()?;
+                Ok((name.to_owned(), copy))
+            })
+            .collect()
+    }
+
+    /// Puts a [`snapshot`](Self::snapshot) back.
+    pub fn restore(&self, snapshot: &[(String, Tensor)]) -> Result<(), ModelError> {
+        let _no_grad = tch::no_grad_guard();
+        for (name, saved) in snapshot {
+            if let Some(tensor) = self.0.get(name) {
+                tensor.shallow_clone().f_copy_(saved)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands out parameters by name while a model is built, and gathers every misfit on the way, so that
+/// a broken folder is reported whole.
+#[derive(Debug)]
+pub struct Builder {
+    source: HashMap<String, Tensor>,
+    path: PathBuf,
+    device: Device,
+    built: RefCell<Parameters>,
+    problems: RefCell<Vec<String>>,
+}
+
+impl Builder {
+    /// Parameters from the tensors of `path`; those it lacks follow their [`Init`].
+    pub fn from_weights(source: HashMap<String, Tensor>, path: &Path, device: Device) -> Self {
+        let path = path.to_owned();
+        Self { source, path, device, built: RefCell::default(), problems: RefCell::default() }
+    }
+
+    /// Parameters from libtorch's random state alone.
+    pub fn fresh(device: Device) -> Self {
+        Self::from_weights(HashMap::new(), Path::new("a fresh model"), device)
+    }
+
+    /// The parameter `name`, float32, of exactly `shape`.
+    pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
+        let options = (Kind::Float, self.device);
+        let tensor = match (self.source.get(name), init) {
+            (Some(found), _) if found.size() == shape => {
+                found.f_to_device(self.device)?.f_to_kind(Kind::Float)?.f_contiguous()?
+            }
+            (Some(found), _) => {
+                let found = found.size();
+                self.problem(format!("{name}: expected shape {shape:?}, found {found:?}"));
+                Tensor::f_zeros(shape, options)?
+            }
+            (None, Init::Required) => {
+                self.problem(format!("{name}: missing, expected shape {shape:?}"));
+                Tensor::f_zeros(shape, options)?
+            }
+            (None, Init::Zeros) => Tensor::f_zeros(shape, options)?,
+            (None, Init::Ones) => Tensor::f_ones(shape, options)?,
+            (None, Init::Normal(std)) => Tensor::f_randn(shape, options)?.f_mul_scalar(std)?,
+            (None, Init::Uniform(bound)) => {
+                Tensor::f_rand(shape, options)?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?
+            }
+        };
+        self.built.borrow_mut().0.insert(name.to_owned(), tensor.shallow_clone());
+        Ok(tensor)
+    }
+
+    fn problem(&self, problem: String) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// The finished parameters, or every tensor that did not fit.
+    pub fn finish(self) -> Result<Parameters, ModelError> {
+        let problems = self.problems.into_inner();
+        if problems.is_empty() {
+            Ok(self.built.into_inner())
+        } else {
+            Err(ModelError::Tensors { path: self.path, problems })
+        }
+    }
+}

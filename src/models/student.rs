@@ -1,0 +1,140 @@
+//! A student: a small model with its tokenizer and labels, complete in one run folder.
+
+use std::{fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use super::{
+    Builder, Classifier, ModelError, Parameters, TokenBatch,
+    bilstm::{BiLstm, BiLstmConfig},
+    weights::{read_weights, write_weights},
+};
+use crate::{data::LabelSet, files::write_atomically, text::Tokenizer};
+
+/// What a student is built from; `model.json` of a run folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudentConfig {
+    /// Longest input in tokens.
+    pub max_length: usize,
+    /// Family and sizes.
+    #[serde(flatten)]
+    pub family: Family,
+}
+
+/// The families of students.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "family", rename_all = "lowercase")]
+pub enum Family {
+    /// See [`bilstm`](super::bilstm).
+    BiLstm(BiLstmConfig),
+}
+
+/// File names of a student in its run folder.
+const CONFIG: &str = "model.json";
+const LABELS: &str = "labels.json";
+const TOKENIZER: &str = "tokenizer.json";
+/// The weights that scored best on dev.
+pub const BEST_WEIGHTS: &str = "best.safetensors";
+/// The weights after the last step.
+pub const LAST_WEIGHTS: &str = "last.safetensors";
+
+/// A student model, ready to train or to label.
+#[derive(Debug)]
+pub struct Student {
+    config: StudentConfig,
+    model: BiLstm,
+    labels: LabelSet,
+    tokenizer: Tokenizer,
+    parameters: Parameters,
+    device: Device,
+}
+
+impl Student {
+    /// A student with fresh weights from libtorch's random state.
+    pub fn fresh(
+        config: StudentConfig,
+        labels: LabelSet,
+        tokenizer: Tokenizer,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        Self::build(config, labels, tokenizer, Builder::fresh(device), device, true)
+    }
+
+    /// Reads the best weights of a run folder, and nothing outside it.
+    pub fn load(run: &Path, device: Device) -> Result<Self, ModelError> {
+        let config: StudentConfig = read_json(&run.join(CONFIG))?;
+        let labels: LabelSet = read_json(&run.join(LABELS))?;
+        let tokenizer = Tokenizer::from_file(&run.join(TOKENIZER), config.max_length)?;
+        let path = run.join(BEST_WEIGHTS);
+        let builder = Builder::from_weights(read_weights(&path)?, &path, device);
+        Self::build(config, labels, tokenizer, builder, device, false)
+    }
+
+    fn build(
+        config: StudentConfig,
+        labels: LabelSet,
+        tokenizer: Tokenizer,
+        builder: Builder,
+        device: Device,
+        fresh: bool,
+    ) -> Result<Self, ModelError> {
+        let Family::BiLstm(sizes) = config.family;
+        let model = BiLstm::new(&builder, sizes, labels.len(), fresh)?;
+        let parameters = builder.finish()?;
+        Ok(Self { config, model, labels, tokenizer, parameters, device })
+    }
+
+    /// `[B, C]` raw logits that gradients flow through.
+    pub fn forward(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
+        self.model.logits(batch, true)
+    }
+
+    /// Writes everything but the weights.
+    pub fn save_description(&self, run: &Path) -> Result<(), ModelError> {
+        let write = |name: &str, text: String| {
+            let path = run.join(name);
+            write_atomically(&path, text.as_bytes())
+                .map_err(|source| ModelError::Read { path, source })
+        };
+        write(CONFIG, format!("{:#}\n", serde_json::json!(self.config)))?;
+        write(LABELS, format!("{:#}\n", serde_json::json!(self.labels)))?;
+        write(TOKENIZER, self.tokenizer.json().to_owned())
+    }
+
+    /// Writes the weights as they are now under `name`.
+    pub fn save_weights(&self, run: &Path, name: &str) -> Result<(), ModelError> {
+        write_weights(&run.join(name), self.parameters.iter())
+    }
+}
+
+impl Classifier for Student {
+    fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
+        self.model.logits(batch, false)
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|cause| ModelError::Malformed {
+        path: path.to_owned(),
+        cause: format!("not the file of a run: {cause}"),
+    })
+}

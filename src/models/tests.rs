@@ -1,0 +1,262 @@
+//! Models against `transformers` and PyTorch; fixtures by `tests/fixtures/make_bert.py` and
+//! `make_student.py`.
+
+use std::{fs, path::PathBuf};
+
+use serde::Deserialize;
+use tch::{Device, Kind, Reduction, Tensor};
+
+use super::{
+    Builder, Classifier as _, ModelError, Pooling, Teacher, TeacherSettings, TokenBatch,
+    bilstm::{BiLstm, BiLstmConfig, Head},
+    read_weights,
+};
+use crate::{data::LabelSet, text::Tokens, training::Optimizer, training::OptimizerKind};
+
+/// Largest difference that float32 sums in another order are allowed.
+const TOLERANCE: f64 = 1e-4;
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    batches: Vec<ExpectedBatch>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedBatch {
+    name: String,
+    texts: Vec<String>,
+    text_pairs: Option<Vec<String>>,
+    max_length: Option<usize>,
+    input_ids: Vec<Vec<i64>>,
+    token_type_ids: Vec<Vec<i64>>,
+    attention_mask: Vec<Vec<i64>>,
+    logits: Option<Vec<Vec<f64>>>,
+    last_hidden_state: Option<Vec<Vec<Vec<f64>>>>,
+    mean_pooled: Option<Vec<Vec<f64>>>,
+}
+
+impl ExpectedBatch {
+    /// What the tokenizer of `transformers` gave, without its padding.
+    fn tokens(&self) -> Vec<Tokens> {
+        (self.input_ids.iter().zip(&self.token_type_ids).zip(&self.attention_mask))
+            .map(|((ids, types), mask)| {
+                let length = mask.iter().sum::<i64>() as usize;
+                let (ids, type_ids) = (ids[..length].to_vec(), types[..length].to_vec());
+                Tokens { ids, type_ids, truncated: false }
+            })
+            .collect()
+    }
+
+    fn width(&self) -> usize {
+        self.input_ids[0].len()
+    }
+}
+
+fn expected(case: &str) -> Vec<ExpectedBatch> {
+    let text = fs::read_to_string(fixtures().join("bert").join(case).join("expected.json")).unwrap();
+    serde_json::from_str::<Expected>(&text).unwrap().batches
+}
+
+fn assert_close(what: &str, found: &Tensor, expected: &[Vec<f64>]) {
+    let flat: Vec<f64> = expected.concat();
+    let expected = Tensor::from_slice(&flat).view(found.size().as_slice());
+    let difference = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+    assert!(difference < TOLERANCE, "{what}: differs by {difference}");
+}
+
+#[test]
+fn classifiers_agree_with_transformers() {
+    for case in ["with_pooler", "bin_with_vocab_txt"] {
+        let teacher = Teacher::load(&fixtures().join("bert").join(case), Device::Cpu).unwrap();
+        for batch in expected(case) {
+            let tokens = batch.tokens();
+            let tokens: Vec<_> = tokens.iter().collect();
+            let padded = TokenBatch::padded(&tokens, batch.width()).unwrap();
+            let logits = tch::no_grad(|| teacher.logits(&padded).unwrap());
+            assert_close(&format!("{case}, {}", batch.name), &logits, &batch.logits.unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_bare_encoder_agrees_with_transformers_in_every_hidden_state_and_its_mean() {
+    let case = "encoder_no_pooler";
+    let settings = TeacherSettings { pooling: Pooling::Mean, max_length: 64 };
+    let labels = LabelSet::new(vec!["a".into(), "b".into()]).unwrap();
+    let folder = fixtures().join("bert").join(case);
+    let teacher = Teacher::from_encoder(&folder, labels, settings, Device::Cpu).unwrap();
+    for batch in expected(case) {
+        let tokens = batch.tokens();
+        let padded = TokenBatch::padded(&tokens.iter().collect::<Vec<_>>(), batch.width()).unwrap();
+        let (hidden, pooled) = tch::no_grad(|| teacher.hidden_and_pooled(&padded).unwrap());
+        let name = format!("{case}, {}", batch.name);
+        assert_close(&name, &pooled, batch.mean_pooled.as_ref().unwrap());
+        for (i, expected) in batch.last_hidden_state.unwrap().iter().enumerate() {
+            // States of padding have no meaning and are not compared.
+            let length = tokens[i].len();
+            let found = hidden.get(i as i64).narrow(0, 0, length as i64);
+            assert_close(&name, &found, &expected[..length]);
+        }
+    }
+}
+
+#[test]
+fn tokenizers_give_the_ids_of_transformers() {
+    for case in ["with_pooler", "encoder_no_pooler", "bin_with_vocab_txt"] {
+        for batch in expected(case) {
+            let folder = fixtures().join("bert").join(case);
+            let max_length = batch.max_length.unwrap_or(64);
+            let tokenizer = crate::text::Tokenizer::from_folder(&folder, max_length).unwrap();
+            for (i, wanted) in batch.tokens().iter().enumerate() {
+                let pair = batch.text_pairs.as_ref().map(|pairs| pairs[i].as_str());
+                let found = tokenizer.encode(&batch.texts[i], pair).unwrap();
+                assert_eq!((&found.ids, &found.type_ids), (&wanted.ids, &wanted.type_ids), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_saved_teacher_answers_as_before_under_the_same_fingerprint() {
+    let teacher = Teacher::load(&fixtures().join("bert/bin_with_vocab_txt"), Device::Cpu).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    teacher.save(folder.path()).unwrap();
+    let again = Teacher::load(folder.path(), Device::Cpu).unwrap();
+    assert_eq!(teacher.fingerprint().unwrap(), again.fingerprint().unwrap());
+    let tokens = teacher.tokenizer().encode("a film", None).unwrap();
+    assert_eq!(teacher.predict(&[&tokens]).unwrap(), again.predict(&[&tokens]).unwrap());
+}
+
+#[test]
+fn any_change_that_can_change_an_answer_changes_the_fingerprint() {
+    let source = fixtures().join("bert/with_pooler");
+    let original = Teacher::load(&source, Device::Cpu).unwrap().fingerprint().unwrap();
+    let changed = |edit: &dyn Fn(&mut serde_json::Value)| {
+        let folder = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(&source).unwrap() {
+            let file = file.unwrap().path();
+            fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        let path = folder.path().join("config.json");
+        let mut config = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        edit(&mut config);
+        fs::write(&path, config.to_string()).unwrap();
+        Teacher::load(folder.path(), Device::Cpu).unwrap().fingerprint().unwrap()
+    };
+    assert_eq!(changed(&|_| ()), original);
+    assert_ne!(changed(&|c| c["num_attention_heads"] = 4.into()), original);
+    assert_ne!(changed(&|c| c["hidden_act"] = "relu".into()), original);
+    assert_ne!(changed(&|c| c["id2label"]["0"] = "renamed".into()), original);
+    let shorter = serde_json::json!({"pooling": "pooler", "max_length": 20});
+    assert_ne!(changed(&|c| c["lectern"] = shorter.clone()), original);
+}
+
+#[test]
+fn a_broken_folder_names_the_file_and_every_tensor_that_does_not_fit() {
+    let source = fixtures().join("bert/with_pooler");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"] {
+        fs::copy(source.join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    let refused = |edited: &str| {
+        fs::write(&path, edited).unwrap();
+        Teacher::load(folder.path(), Device::Cpu).unwrap_err()
+    };
+    let wider = config.replace("\"intermediate_size\": 64", "\"intermediate_size\": 65");
+    let ModelError::Tensors { problems, .. } = refused(&wider) else { panic!("not misfits") };
+    // Two matrices and a bias in each of the two layers.
+    assert_eq!(problems.len(), 6);
+    assert!(problems.contains(
+        &"bert.encoder.layer.0.intermediate.dense.weight: expected shape [65, 32], found [64, 32]"
+            .to_owned()
+    ));
+    let deeper = config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
+    assert!(refused(&deeper).to_string().contains("bert.encoder.layer.2"));
+    let foreign = config.replace("\"model_type\": \"bert\"", "\"model_type\": \"t5\"");
+    assert!(refused(&foreign).to_string().contains("model_type \"t5\""));
+
+    fs::write(&path, &config).unwrap();
+    let weights = folder.path().join("model.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let message = Teacher::load(folder.path(), Device::Cpu).unwrap_err().to_string();
+    assert!(message.contains("model.safetensors: not a whole weights file"), "{message}");
+    fs::remove_file(&weights).unwrap();
+    let message = Teacher::load(folder.path(), Device::Cpu).unwrap_err().to_string();
+    assert!(message.contains("neither model.safetensors nor pytorch_model.bin"), "{message}");
+}
+
+#[derive(Deserialize)]
+struct ExpectedStudent {
+    token_ids: Vec<Vec<i64>>,
+    labels: Vec<i64>,
+    logits: Vec<Vec<f64>>,
+    gradients: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+fn flat(value: &serde_json::Value) -> Vec<f64> {
+    match value.as_array() {
+        Some(values) => values.iter().flat_map(flat).collect(),
+        None => vec![value.as_f64().unwrap()],
+    }
+}
+
+#[test]
+fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
+    let text = fs::read_to_string(fixtures().join("student.json")).unwrap();
+    let expected: ExpectedStudent = serde_json::from_str(&text).unwrap();
+    let path = fixtures().join("student.safetensors");
+    let builder = Builder::from_weights(read_weights(&path).unwrap(), &path, Device::Cpu);
+    let config =
+        BiLstmConfig { vocabulary: 50, embedding: 8, hidden: 6, inner: 5, head: Head::MaxOverTime };
+    let model = BiLstm::new(&builder, config, 3, false).unwrap();
+    let parameters = builder.finish().unwrap();
+    parameters.set_trainable(|_| true).unwrap();
+
+    let tokens: Vec<_> = (expected.token_ids.iter())
+        .map(|ids| Tokens { ids: ids.clone(), type_ids: vec![0; ids.len()], truncated: false })
+        .collect();
+    let batch = TokenBatch::padded(&tokens.iter().collect::<Vec<_>>(), 9).unwrap();
+    let logits = model.logits(&batch, true).unwrap();
+    assert_close("logits", &logits, &expected.logits);
+
+    let labels = Tensor::from_slice(&expected.labels);
+    let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
+    let optimizer =
+        Optimizer::new(OptimizerKind::Adam, parameters.iter().map(|(_, tensor)| tensor));
+    let gradients = optimizer.gradients(&loss).unwrap();
+    assert_eq!(gradients.len(), expected.gradients.len());
+    for ((name, _), gradient) in parameters.iter().zip(gradients) {
+        let dense = if gradient.is_sparse() { gradient.to_dense(None, false) } else { gradient };
+        assert_close(name, &dense, &[flat(&expected.gradients[name])]);
+    }
+}
+
+#[test]
+fn padding_never_changes_a_students_answer() {
+    for head in [Head::MaxOverTime, Head::LastStates] {
+        let builder = Builder::fresh(Device::Cpu);
+        let config = BiLstmConfig { vocabulary: 20, embedding: 8, hidden: 6, inner: 5, head };
+        let model = BiLstm::new(&builder, config, 3, true).unwrap();
+        let tokens = |ids: &[i64]| Tokens {
+            ids: ids.to_vec(),
+            type_ids: vec![0; ids.len()],
+            truncated: false,
+        };
+        let (short, long) = (tokens(&[3, 4]), tokens(&[5, 6, 7, 8, 9]));
+        let together = TokenBatch::new(&[&short, &long], Device::Cpu).unwrap();
+        let together = model.logits(&together, false).unwrap();
+        for (row, alone) in [(0, &short), (1, &long)] {
+            let batch = TokenBatch::new(&[alone], Device::Cpu).unwrap();
+            let alone = model.logits(&batch, false).unwrap();
+            let difference = (alone.get(0) - together.get(row)).abs().max().double_value(&[]);
+            assert!(difference < 1e-6, "{head:?}: {difference}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Losses and optimizers against PyTorch; fixtures by `tests/fixtures/make_losses.py` and
+//! `make_optimizers.py`.
+
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+use super::{Loss, Optimizer, OptimizerKind, SoftTargets, clip_by_norm};
+
+fn tensor(rows: &[Vec<f64>]) -> Tensor {
+    Tensor::from_slice(&rows.concat()).view([rows.len() as i64, rows[0].len() as i64])
+}
+
+fn difference(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+#[derive(Deserialize)]
+struct Losses {
+    student: Vec<Vec<f64>>,
+    teacher: Vec<Vec<f64>>,
+    labels: Vec<i64>,
+    cases: Vec<LossCase>,
+}
+
+#[derive(Deserialize)]
+struct LossCase {
+    loss: String,
+    a: Option<f64>,
+    b: Option<f64>,
+    alpha: Option<f64>,
+    temperature: Option<f64>,
+    value: f64,
+    gradient: Vec<Vec<f64>>,
+}
+
+impl LossCase {
+    fn loss(&self) -> Loss {
+        match self.loss.as_str() {
+            "cross-entropy" => Loss::CrossEntropy,
+            "mse" => Loss::Mse,
+            "ce-mse" => {
+                Loss::CeMse { ce_weight: self.a.unwrap(), mse_weight: self.b.unwrap() }
+            }
+            "kl" => {
+                Loss::Kl { alpha: self.alpha.unwrap(), temperature: self.temperature.unwrap() }
+            }
+            other => panic!("unknown loss {other}"),
+        }
+    }
+}
+
+fn losses() -> Losses {
+    serde_json::from_str(include_str!("../../tests/fixtures/losses.json")).unwrap()
+}
+
+#[test]
+fn every_loss_and_its_gradient_agree_with_pytorch() {
+    let fixture = losses();
+    let labels = Tensor::from_slice(&fixture.labels);
+    let soft = SoftTargets { logits: tensor(&fixture.teacher), positions: None };
+    assert!(fixture.cases.len() >= 12);
+    for case in &fixture.cases {
+        let student = tensor(&fixture.student).set_requires_grad(true);
+        let value = case.loss().value(&student, &labels, Some(&soft)).unwrap();
+        let name = format!("{:?}", case.loss());
+        // float64 on both sides: what is left is the order of sums.
+        assert!((value.double_value(&[]) - case.value).abs() < 1e-12, "{name}");
+        value.backward();
+        assert!(difference(&student.grad(), &tensor(&case.gradient)) < 1e-12, "{name}");
+    }
+}
+
+#[test]
+fn examples_without_a_soft_target_count_in_the_hard_part_alone() {
+    let fixture = losses();
+    let (student, labels) = (tensor(&fixture.student), Tensor::from_slice(&fixture.labels));
+    let loss = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
+    let positions = Tensor::from_slice(&[1i64, 4]);
+    let teacher = tensor(&fixture.teacher).index_select(0, &positions);
+    let matched = student.index_select(0, &positions);
+    let by_hand = Loss::CrossEntropy.value(&student, &labels, None).unwrap()
+        + 2.0 * (&matched - &teacher).square().mean(Kind::Double);
+    let soft = SoftTargets { logits: teacher, positions: Some(positions) };
+    let value = loss.value(&student, &labels, Some(&soft)).unwrap();
+    assert!(difference(&value, &by_hand) < 1e-12);
+}
+
+#[derive(Deserialize)]
+struct Optimizers {
+    start: Vec<Vec<f64>>,
+    gradients: Vec<Vec<Vec<f64>>>,
+    cases: Vec<OptimizerCase>,
+}
+
+#[derive(Deserialize)]
+struct OptimizerCase {
+    optimizer: String,
+    lr: f64,
+    momentum: Option<f64>,
+    weight_decay: Option<f64>,
+    after: Vec<Vec<Vec<f64>>>,
+}
+
+fn optimizers() -> Optimizers {
+    serde_json::from_str(include_str!("../../tests/fixtures/optimizers.json")).unwrap()
+}
+
+impl OptimizerCase {
+    fn kind(&self) -> OptimizerKind {
+        match self.optimizer.as_str() {
+            "sgd" | "sgd-momentum" => OptimizerKind::Sgd { momentum: self.momentum.unwrap_or(0.0) },
+            "adam" => OptimizerKind::Adam,
+            "adamw" => OptimizerKind::AdamW { weight_decay: self.weight_decay.unwrap() },
+            other => panic!("unknown optimizer {other}"),
+        }
+    }
+}
+
+/// A few units in the last place of float32 at the parameters' size.
+const ROUNDING: f64 = 1e-6;
+
+#[test]
+fn every_optimizer_takes_the_steps_of_pytorch() {
+    let fixture = optimizers();
+    for case in &fixture.cases {
+        let p = tensor(&fixture.start).to_kind(Kind::Float).set_requires_grad(true);
+        let mut optimizer = Optimizer::new(case.kind(), std::iter::once(&p));
+        for (gradient, after) in fixture.gradients.iter().zip(&case.after) {
+            optimizer.step(&[tensor(gradient).to_kind(Kind::Float)], case.lr).unwrap();
+            let found = p.detach().to_kind(Kind::Double);
+            assert!(difference(&found, &tensor(after)) < ROUNDING, "{}", case.optimizer);
+        }
+    }
+}
+
+#[test]
+fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
+    let fixture = optimizers();
+    for case in &fixture.cases {
+        let start = tensor(&fixture.start).to_kind(Kind::Float);
+        let sparse = start.copy().set_requires_grad(true);
+        let dense = start.narrow(0, 0, 2).copy().set_requires_grad(true);
+        let mut on_sparse = Optimizer::new(case.kind(), std::iter::once(&sparse));
+        let mut on_dense = Optimizer::new(case.kind(), std::iter::once(&dense));
+        let rows = Tensor::from_slice(&[0i64, 1]);
+        for gradient in &fixture.gradients {
+            let values = tensor(gradient).to_kind(Kind::Float).narrow(0, 0, 2);
+            let gradient = Tensor::sparse_coo_tensor_indices_size(
+                &rows.unsqueeze(0),
+                &values,
+                start.size(),
+                (Kind::Float, tch::Device::Cpu),
+                true,
+            );
+            on_sparse.step(&[gradient.coalesce()], case.lr).unwrap();
+            on_dense.step(&[values], case.lr).unwrap();
+        }
+        assert!(difference(&sparse.narrow(0, 0, 2), &dense) < 1e-12, "{}", case.optimizer);
+        assert!(difference(&sparse.get(2), &start.get(2)) == 0.0, "{}", case.optimizer);
+    }
+}
+
+#[test]
+fn clipping_scales_all_gradients_by_their_joint_norm() {
+    // Norms 3 and 4 make 5.
+    let mut gradients = [Tensor::from_slice(&[3.0f32, 0.0]), Tensor::from_slice(&[0.0f32, 4.0])];
+    let before = clip_by_norm(&mut gradients, 1.0).unwrap();
+    assert!((before - 5.0).abs() < 1e-6);
+    assert!(difference(&gradients[0], &Tensor::from_slice(&[0.6f32, 0.0])) < 1e-6);
+    assert!(difference(&gradients[1], &Tensor::from_slice(&[0.0f32, 0.8])) < 1e-6);
+    let unchanged = clip_by_norm(&mut gradients, 1.0).unwrap();
+    assert!((unchanged - 1.0).abs() < 1e-6);
+}

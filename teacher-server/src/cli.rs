@@ -1,0 +1,265 @@
+//! The command line: flags become configurations here and nowhere deeper.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use lectern::{
+    commands::{
+        ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model,
+        predict_with,
+    },
+    models::{Pooling, Teacher},
+    wire::Limits,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    finetune::{FinetuneConfig, TrainableLayers, finetune},
+    serve::{Listening, ServeConfig},
+};
+
+/// Fine-tunes a teacher, judges it, and serves its logits to many students.
+#[derive(Debug, Parser)]
+#[command(name = "teacher-server", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a teacher folder from an encoder and labelled examples
+    Finetune(FinetuneArgs),
+    /// Print the classification report of a teacher on labelled examples
+    Evaluate(EvaluateArgs),
+    /// Label JSON Lines or plain lines of text
+    Predict(PredictArgs),
+    /// Serve a teacher's logits over gRPC until SIGTERM or Ctrl-C
+    Serve(ServeArgs),
+}
+
+impl Cli {
+    /// Does what the command line asks.
+    pub fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Finetune(args) => finetune(&args.into_config()?),
+            Command::Evaluate(EvaluateArgs { model, options }) => {
+                let device = options.compute.device;
+                let load = || Teacher::load(&model, device);
+                Ok(evaluate_model(&options, &weights(&model), load)?)
+            }
+            Command::Predict(PredictArgs { model, options }) => {
+                let device = options.compute.device;
+                Ok(predict_with(&options, || Teacher::load(&model, device))?)
+            }
+            Command::Serve(args) => serve(args),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct FinetuneArgs {
+    /// Folder of a BERT encoder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt
+    #[arg(long, value_name = "DIR")]
+    encoder: PathBuf,
+    /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
+    #[arg(long, value_name = "FILE")]
+    train: PathBuf,
+    /// Labelled examples that choose the best epoch
+    #[arg(long, value_name = "FILE")]
+    dev: PathBuf,
+    /// Labelled examples for a last report; never used to choose anything
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// New folder for the teacher
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// How token states become one: mean suits sentence encoders, pooler loads in transformers as it is
+    #[arg(long, value_enum, default_value_t = PoolingArg::Mean)]
+    pooling: PoolingArg,
+    /// `all`, or N: the last N encoder layers and the head; the rest keeps its weights
+    #[arg(long, default_value = "all", value_name = "all|N")]
+    trainable_layers: TrainableLayers,
+    /// Passes over the training examples
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// Examples in one step
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+    /// Peak learning rate
+    #[arg(long, default_value_t = 5e-5)]
+    lr: f64,
+    /// Share of the steps over which the learning rate rises to its peak
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    warmup: f64,
+    /// AdamW's weight decay of matrices
+    #[arg(long, default_value_t = 0.01)]
+    weight_decay: f64,
+    /// Joint norm that gradients are scaled down to
+    #[arg(long, default_value_t = 1.0, value_name = "NORM")]
+    clip_norm: f64,
+    /// Probability of dropout
+    #[arg(long, default_value_t = 0.1)]
+    dropout: f64,
+    /// Longest input in tokens; the rest of a text is cut off
+    #[arg(long, default_value_t = 128, value_name = "TOKENS")]
+    max_length: usize,
+    /// Stop after this many epochs without a better dev accuracy
+    #[arg(long, default_value_t = 2, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
+    patience: u32,
+    /// Decides the new head, dropout and the order of examples
+    #[arg(long, default_value_t = 1)]
+    seed: i64,
+    #[command(flatten)]
+    columns: ColumnOptions,
+    #[command(flatten)]
+    compute: ComputeOptions,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum PoolingArg {
+    Mean,
+    Cls,
+    Pooler,
+}
+
+impl FinetuneArgs {
+    fn into_config(self) -> Result<FinetuneConfig, Usage> {
+        let share = |name: &str, value: f64, top: f64| {
+            if (0.0..=top).contains(&value) {
+                Ok(value)
+            } else {
+                Err(Usage(format!("--{name} {value}: must lie between 0 and {top}")))
+            }
+        };
+        let positive = |name: &str, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                Ok(value)
+            } else {
+                Err(Usage(format!("--{name} {value}: must be positive")))
+            }
+        };
+        Ok(FinetuneConfig {
+            pooling: match self.pooling {
+                PoolingArg::Mean => Pooling::Mean,
+                PoolingArg::Cls => Pooling::Cls,
+                PoolingArg::Pooler => Pooling::Pooler,
+            },
+            lr: positive("lr", self.lr)?,
+            warm_up: share("warmup", self.warmup, 1.0)?,
+            weight_decay: share("weight-decay", self.weight_decay, 1.0)?,
+            clip_norm: positive("clip-norm", self.clip_norm)?,
+            dropout: share("dropout", self.dropout, 0.99)?,
+            encoder: self.encoder,
+            train: self.train,
+            dev: self.dev,
+            test: self.test,
+            output: self.output,
+            labels: self.labels,
+            trainable_layers: self.trainable_layers,
+            epochs: self.epochs as usize,
+            batch_size: self.batch_size as usize,
+            max_length: self.max_length,
+            patience: self.patience as usize,
+            seed: self.seed,
+            columns: self.columns.into(),
+            threads: self.compute.threads(),
+            device: self.compute.device,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct EvaluateArgs {
+    /// Teacher folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    options: EvaluateOptions,
+}
+
+fn weights(folder: &Path) -> PathBuf {
+    let safetensors = folder.join("model.safetensors");
+    if safetensors.is_file() { safetensors } else { folder.join("pytorch_model.bin") }
+}
+
+#[derive(Debug, Args)]
+struct PredictArgs {
+    /// Teacher folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    options: PredictOptions,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Teacher folder: what `finetune` wrote, or a BertForSequenceClassification of transformers
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
+    listen: String,
+    /// Tokens in one forward pass, padding included: more fills a GPU, on a CPU it only delays answers
+    /// [default: 2048 on a CPU, 16384 on a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_batch_tokens: Option<u32>,
+    /// Memory for rows already computed, in MiB; 0 computes every row anew
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    store_mb: u32,
+    /// Examples that one student may have in flight
+    #[arg(long, default_value_t = Limits::default().credits as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    credits: u32,
+    /// How long a shut-down waits for students to take their answers, in seconds
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    drain_seconds: u32,
+    /// Write HOST:PORT to this file once the teacher is serving
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
+    #[command(flatten)]
+    compute: ComputeOptions,
+}
+
+fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let device = args.compute.device;
+    let batch_tokens = if device.is_cuda() { 16384 } else { 2048 };
+    let config = ServeConfig {
+        model: args.model,
+        listen: args.listen,
+        device,
+        threads: args.compute.threads(),
+        max_batch_tokens: args.max_batch_tokens.map_or(batch_tokens, |n| n as usize),
+        store_bytes: u64::from(args.store_mb) << 20,
+        limits: Limits { credits: args.credits as usize, ..Limits::default() },
+        drain: Duration::from_secs(args.drain_seconds.into()),
+        address_file: args.address_file,
+    };
+    // Two threads move messages; the cores belong to the teacher.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            stopped.cancel();
+        });
+        Listening::bind(config).await?.serve(stop).await?;
+        Ok(())
+    })
+}

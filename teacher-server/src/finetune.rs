@@ -1,0 +1,215 @@
+//! From an encoder and labelled examples to a teacher folder.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use anyhow::{Context as _, ensure};
+use lectern::{
+    commands::{Progress, claim_folder, judge, write_report},
+    data::{Columns, Example, LabelSet, LabelUse, epoch_batches, read_records},
+    metrics::Mean,
+    models::{Classifier as _, Pooling, Teacher, TeacherSettings, TokenBatch},
+    text::Tokens,
+    training::{Optimizer, OptimizerKind, clip_by_norm, warm_up_then_decay},
+};
+use tch::{Device, Reduction, Tensor};
+use tracing::{info, warn};
+
+/// Which weights move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainableLayers {
+    /// All of them.
+    All,
+    /// The last so many encoder layers, the pooler and the head.
+    Last(usize),
+}
+
+impl FromStr for TrainableLayers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            number => number.parse().map(Self::Last).map_err(|_| "expected `all` or a number".to_owned()),
+        }
+    }
+}
+
+/// Everything a fine-tuning depends on.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each field is the flag of the same name, documented in the help text")]
+pub struct FinetuneConfig {
+    pub encoder: PathBuf,
+    pub train: PathBuf,
+    pub dev: PathBuf,
+    pub test: Option<PathBuf>,
+    pub output: PathBuf,
+    pub labels: Option<PathBuf>,
+    pub columns: Columns,
+    pub pooling: Pooling,
+    pub trainable_layers: TrainableLayers,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub lr: f64,
+    pub warm_up: f64,
+    pub weight_decay: f64,
+    pub clip_norm: f64,
+    pub dropout: f64,
+    pub max_length: usize,
+    pub patience: usize,
+    pub seed: i64,
+    pub threads: usize,
+    pub device: Device,
+}
+
+/// Trains with AdamW, keeps the weights of the epoch that is best on dev, and prints the reports.
+pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
+    tch::set_num_threads(config.threads as i32);
+    let data = Data::read(config)?;
+    tch::manual_seed(config.seed);
+    let settings = TeacherSettings { pooling: config.pooling, max_length: config.max_length };
+    let labels = data.labels.clone();
+    let teacher = Teacher::from_encoder(&config.encoder, labels, settings, config.device)?;
+    freeze(&teacher, config.trainable_layers)?;
+    claim_folder(&config.output)?;
+    info!(
+        architecture = teacher.architecture(),
+        parameters = teacher.parameters().count(),
+        labels = ?data.labels.names(),
+        train = data.train.len(),
+        dev = data.dev.len(),
+        "fine-tuning"
+    );
+
+    train(&teacher, &data, config)?;
+
+    // What is on disk is what is judged.
+    let teacher = Teacher::load(&config.output, config.device)?;
+    let mut out = io::stdout().lock();
+    let sets = [("dev", Some(&data.dev)), ("test", data.test.as_ref())];
+    for (name, examples) in sets.into_iter().filter_map(|(n, e)| Some((n, e?))) {
+        let evaluation = judge(&teacher, examples)?;
+        write_report(&config.output, name, &evaluation.report)
+            .with_context(|| format!("cannot write the {name} report"))?;
+        writeln!(out, "{name}\n{}", evaluation.report)?;
+    }
+    Ok(())
+}
+
+struct Data {
+    labels: LabelSet,
+    train: Vec<Example>,
+    dev: Vec<Example>,
+    test: Option<Vec<Example>>,
+}
+
+impl Data {
+    fn read(config: &FinetuneConfig) -> anyhow::Result<Self> {
+        let read = |path: &PathBuf| read_records(path, &config.columns, LabelUse::Required);
+        let train = read(&config.train)?;
+        let dev = read(&config.dev)?;
+        let test = config.test.as_ref().map(read).transpose()?;
+        let labels = match &config.labels {
+            Some(path) => LabelSet::from_file(path)?,
+            None => train.label_set()?,
+        };
+        Ok(Self {
+            train: train.resolve(&labels)?,
+            dev: dev.resolve(&labels)?,
+            test: test.map(|test| test.resolve(&labels)).transpose()?,
+            labels,
+        })
+    }
+}
+
+fn freeze(teacher: &Teacher, layers: TrainableLayers) -> anyhow::Result<()> {
+    let depth = teacher.layers();
+    let wanted: Box<dyn Fn(&str) -> bool> = match layers {
+        TrainableLayers::All => Box::new(|_| true),
+        TrainableLayers::Last(n) => {
+            ensure!(n <= depth, "--trainable-layers {n}: the encoder has only {depth} layers");
+            let layers: Vec<_> =
+                (depth - n..depth).map(|i| format!("bert.encoder.layer.{i}.")).collect();
+            Box::new(move |name| {
+                !name.starts_with("bert.")
+                    || name.starts_with("bert.pooler.")
+                    || layers.iter().any(|layer| name.starts_with(layer))
+            })
+        }
+    };
+    teacher.parameters().set_trainable(wanted)?;
+    Ok(())
+}
+
+fn train(teacher: &Teacher, data: &Data, config: &FinetuneConfig) -> anyhow::Result<()> {
+    let tokens = tokenise(teacher, &data.train)?;
+    let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
+    let kind = OptimizerKind::AdamW { weight_decay: config.weight_decay };
+    let mut optimizer = Optimizer::new(kind, teacher.parameters().iter().map(|(_, t)| t));
+    let steps_per_epoch = tokens.len().div_ceil(config.batch_size);
+    let steps = steps_per_epoch * config.epochs;
+    let warm_up = (steps as f64 * config.warm_up).round() as usize;
+
+    let mut step = 0;
+    let mut best: Option<(f64, usize)> = None;
+    for epoch in 1..=config.epochs {
+        let batches = epoch_batches(&lengths, config.batch_size, config.seed as u64, epoch as u64);
+        let mut progress = Progress::new(format!("epoch {epoch}/{}", config.epochs), batches.len());
+        let mut mean = Mean::default();
+        for batch in &batches {
+            let examples: Vec<_> = batch.iter().map(|&i| &tokens[i]).collect();
+            let labels: Vec<i64> =
+                batch.iter().filter_map(|&i| data.train[i].label).map(|l| l as i64).collect();
+            let labels = Tensor::f_from_slice(&labels)?.f_to_device(config.device)?;
+            let logits =
+                teacher.forward(&TokenBatch::new(&examples, config.device)?, config.dropout)?;
+            let loss = logits
+                .f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
+            let value = loss.f_double_value(&[])?;
+            let mut gradients = optimizer.gradients(&loss)?;
+            let norm = clip_by_norm(&mut gradients, config.clip_norm)?;
+            ensure!(
+                value.is_finite() && norm.is_finite(),
+                "epoch {epoch}, step {}: loss {value} and gradient norm {norm} are not both finite; \
+                 lower --lr",
+                step + 1
+            );
+            optimizer.step(&gradients, config.lr * warm_up_then_decay(step, warm_up, steps))?;
+            step += 1;
+            mean.add(value * batch.len() as f64, batch.len());
+            progress.step(|| format!("loss {:.4}", mean.value()));
+        }
+        drop(progress);
+
+        let dev = judge(teacher, &data.dev)?;
+        let accuracy = dev.report.accuracy();
+        info!(epoch, loss = mean.value(), dev_loss = dev.loss, dev_accuracy = accuracy, "epoch done");
+        if best.is_none_or(|(before, _)| accuracy > before) {
+            best = Some((accuracy, epoch));
+            teacher.save(&config.output)?;
+        } else if best.is_some_and(|(_, at)| epoch - at >= config.patience) {
+            info!(patience = config.patience, "no better on dev; stopping early");
+            break;
+        }
+    }
+    if let Some((accuracy, epoch)) = best {
+        info!(epoch, dev_accuracy = accuracy, folder = %config.output.display(), "best epoch kept");
+    }
+    Ok(())
+}
+
+fn tokenise(teacher: &Teacher, examples: &[Example]) -> anyhow::Result<Vec<Tokens>> {
+    let tokens = examples
+        .iter()
+        .map(|e| teacher.tokenizer().encode(&e.text, e.text_pair.as_deref()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let truncated = tokens.iter().filter(|t| t.truncated).count();
+    if truncated > 0 {
+        let longest = teacher.settings().max_length;
+        warn!(truncated, of = tokens.len(), longest, "texts are longer; their ends are cut off");
+    }
+    Ok(tokens)
+}
