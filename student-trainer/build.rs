@@ -1,13 +1,14 @@
 //! Lets the finished program find libtorch: beside it (`../lib`, as in a container) or where the
 //! build found it.
 
-fn main() {
-    lectern_rpath();
-}
+use std::path::Path;
 
-fn lectern_rpath() {
+fn main() {
     println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib");
-    if let Ok(lib) = std::env::var("DEP_LECTERN_LIBTORCH_LIB") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    let Ok(lib) = std::env::var("DEP_LECTERN_LIBTORCH_LIB") else { return };
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    if Path::new(&lib).join("libtorch_cuda.so").exists() {
+        // No symbol of it is used, so the linker would drop it, and with it every GPU.
+        println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
     }
 }

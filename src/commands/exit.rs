@@ -1,6 +1,6 @@
 //! How a program starts and ends: logs on standard error, exit code 0, 1 or 2.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{error::Error, fmt, io::IsTerminal as _, process::ExitCode};
 
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ pub fn run(program: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match program() {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,14 +37,23 @@ pub fn run(program: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the program's last words, whatever RUST_LOG says")]
 fn report(error: &anyhow::Error) {
-    eprintln!("error: {error}");
-    let mut said = error.to_string();
+    let mut said = plain(error);
+    eprintln!("error: {said}");
     for cause in error.chain().skip(1) {
-        let text = cause.to_string();
+        let text = plain(cause);
         // Many errors repeat their cause's words.
         if !said.contains(&text) {
             eprintln!("  because: {text}");
         }
         said = text;
+    }
+}
+
+/// An error without the C++ frames that libtorch appends to its own.
+fn plain(error: impl fmt::Display) -> String {
+    let text = error.to_string();
+    match text.split_once("\nException raised from") {
+        Some((message, _frames)) => message.to_owned(),
+        None => text,
     }
 }

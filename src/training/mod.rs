@@ -7,5 +7,5 @@ mod schedule;
 mod tests;
 
 pub use losses::{Loss, SoftTargets};
-pub use optimizer::{Optimizer, OptimizerKind, clip_by_norm};
+pub use optimizer::{Gradient, Optimizer, OptimizerKind, clip_by_norm};
 pub use schedule::warm_up_then_decay;

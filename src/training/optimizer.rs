@@ -46,6 +46,43 @@ struct Parameter {
     second: Option<Tensor>,
 }
 
+/// What a parameter's loss gradient is.
+#[derive(Debug)]
+pub enum Gradient {
+    /// The loss does not depend on the parameter.
+    Absent,
+    /// Of the parameter's own shape.
+    Dense(Tensor),
+    /// Zero but for some rows, as an embedding lookup gives it.
+    Rows {
+        /// `[U]` distinct row numbers.
+        rows: Tensor,
+        /// `[U, ..]` their gradients.
+        values: Tensor,
+    },
+}
+
+impl Gradient {
+    fn new(gradient: Tensor) -> Result<Self, TchError> {
+        if !gradient.defined() {
+            return Ok(Self::Absent);
+        }
+        if !gradient.is_sparse() {
+            return Ok(Self::Dense(gradient));
+        }
+        let summed = gradient.f_coalesce()?;
+        Ok(Self::Rows { rows: summed.f_indices()?.f_select(0, 0)?, values: summed.f_values()? })
+    }
+
+    /// The values that are not zero by construction.
+    pub fn values(&self) -> Option<&Tensor> {
+        match self {
+            Self::Absent => None,
+            Self::Dense(values) | Self::Rows { values, .. } => Some(values),
+        }
+    }
+}
+
 impl Optimizer {
     /// An optimizer of `parameters`; those that do not require gradients are left out.
     pub fn new<'a>(kind: OptimizerKind, parameters: impl Iterator<Item = &'a Tensor>) -> Self {
@@ -56,29 +93,26 @@ impl Optimizer {
         Self { kind, parameters, step: 0 }
     }
 
-    /// Gradients of `loss` in the order of the parameters; a parameter that the loss does not depend on
-    /// gets an undefined tensor.
-    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>, TchError> {
+    /// Gradients of `loss` in the order of the parameters.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Gradient>, TchError> {
         let inputs: Vec<&Tensor> = self.parameters.iter().map(|p| &p.value).collect();
         Tensor::f_run_backward(&[loss], &inputs, false, false)?
             .into_iter()
-            .map(|g| if g.defined() && g.is_sparse() { g.f_coalesce() } else { Ok(g) })
+            .map(Gradient::new)
             .collect()
     }
 
     /// Updates every parameter with the [`gradients`](Self::gradients) at learning rate `lr`.
-    pub fn step(&mut self, gradients: &[Tensor], lr: f64) -> Result<(), TchError> {
+    pub fn step(&mut self, gradients: &[Gradient], lr: f64) -> Result<(), TchError> {
         let _no_grad = tch::no_grad_guard();
         self.step += 1;
         for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
-            if !gradient.defined() {
-                continue;
-            }
-            if gradient.is_sparse() {
-                let rows = gradient.f_indices()?.f_select(0, 0)?;
-                parameter.update_rows(self.kind, &rows, &gradient.f_values()?, lr, self.step)?;
-            } else {
-                parameter.update(self.kind, gradient, lr, self.step)?;
+            match gradient {
+                Gradient::Absent => {}
+                Gradient::Dense(g) => parameter.update(self.kind, g, lr, self.step)?,
+                Gradient::Rows { rows, values } => {
+                    parameter.update_rows(self.kind, rows, values, lr, self.step)?;
+                }
             }
         }
         Ok(())
@@ -176,20 +210,18 @@ fn apply(
 
 /// Scales the gradients, in place, so that their joint Euclidean norm is at most `max`; returns the norm
 /// before, which is not finite when any gradient is.
-pub fn clip_by_norm(gradients: &mut [Tensor], max: f64) -> Result<f64, TchError> {
+pub fn clip_by_norm(gradients: &[Gradient], max: f64) -> Result<f64, TchError> {
     let _no_grad = tch::no_grad_guard();
-    let mut squares = Vec::with_capacity(gradients.len());
-    for gradient in gradients.iter().filter(|g| g.defined()) {
-        let values = if gradient.is_sparse() { gradient.f_values()? } else { gradient.shallow_clone() };
-        squares.push(values.f_square()?.f_sum(Kind::Double)?);
-    }
+    let squares = (gradients.iter().filter_map(Gradient::values))
+        .map(|values| values.f_square()?.f_sum(Kind::Double))
+        .collect::<Result<Vec<_>, _>>()?;
     if squares.is_empty() {
         return Ok(0.0);
     }
     let norm = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Double)?.f_sqrt()?.f_double_value(&[])?;
     if norm > max {
-        for gradient in gradients.iter_mut().filter(|g| g.defined()) {
-            let _same = gradient.f_mul_scalar_(max / norm)?;
+        for values in gradients.iter().filter_map(Gradient::values) {
+            let _same = values.shallow_clone().f_mul_scalar_(max / norm)?;
         }
     }
     Ok(norm)

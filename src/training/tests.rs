@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::{Loss, Optimizer, OptimizerKind, SoftTargets, clip_by_norm};
+use super::{Gradient, Loss, Optimizer, OptimizerKind, SoftTargets, clip_by_norm};
 
 fn tensor(rows: &[Vec<f64>]) -> Tensor {
     Tensor::from_slice(&rows.concat()).view([rows.len() as i64, rows[0].len() as i64])
@@ -126,7 +126,8 @@ fn every_optimizer_takes_the_steps_of_pytorch() {
         let p = tensor(&fixture.start).to_kind(Kind::Float).set_requires_grad(true);
         let mut optimizer = Optimizer::new(case.kind(), std::iter::once(&p));
         for (gradient, after) in fixture.gradients.iter().zip(&case.after) {
-            optimizer.step(&[tensor(gradient).to_kind(Kind::Float)], case.lr).unwrap();
+            let gradient = Gradient::Dense(tensor(gradient).to_kind(Kind::Float));
+            optimizer.step(&[gradient], case.lr).unwrap();
             let found = p.detach().to_kind(Kind::Double);
             assert!(difference(&found, &tensor(after)) < ROUNDING, "{}", case.optimizer);
         }
@@ -145,15 +146,10 @@ fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
         let rows = Tensor::from_slice(&[0i64, 1]);
         for gradient in &fixture.gradients {
             let values = tensor(gradient).to_kind(Kind::Float).narrow(0, 0, 2);
-            let gradient = Tensor::sparse_coo_tensor_indices_size(
-                &rows.unsqueeze(0),
-                &values,
-                start.size(),
-                (Kind::Float, tch::Device::Cpu),
-                true,
-            );
-            on_sparse.step(&[gradient.coalesce()], case.lr).unwrap();
-            on_dense.step(&[values], case.lr).unwrap();
+            let gradient =
+                Gradient::Rows { rows: rows.shallow_clone(), values: values.shallow_clone() };
+            on_sparse.step(&[gradient], case.lr).unwrap();
+            on_dense.step(&[Gradient::Dense(values)], case.lr).unwrap();
         }
         assert!(difference(&sparse.narrow(0, 0, 2), &dense) < 1e-12, "{}", case.optimizer);
         assert!(difference(&sparse.get(2), &start.get(2)) == 0.0, "{}", case.optimizer);
@@ -163,11 +159,18 @@ fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
 #[test]
 fn clipping_scales_all_gradients_by_their_joint_norm() {
     // Norms 3 and 4 make 5.
-    let mut gradients = [Tensor::from_slice(&[3.0f32, 0.0]), Tensor::from_slice(&[0.0f32, 4.0])];
-    let before = clip_by_norm(&mut gradients, 1.0).unwrap();
+    let gradients = [
+        Gradient::Dense(Tensor::from_slice(&[3.0f32, 0.0])),
+        Gradient::Rows {
+            rows: Tensor::from_slice(&[7i64]),
+            values: Tensor::from_slice(&[0.0f32, 4.0]),
+        },
+        Gradient::Absent,
+    ];
+    let before = clip_by_norm(&gradients, 1.0).unwrap();
     assert!((before - 5.0).abs() < 1e-6);
-    assert!(difference(&gradients[0], &Tensor::from_slice(&[0.6f32, 0.0])) < 1e-6);
-    assert!(difference(&gradients[1], &Tensor::from_slice(&[0.0f32, 0.8])) < 1e-6);
-    let unchanged = clip_by_norm(&mut gradients, 1.0).unwrap();
+    assert!(difference(gradients[0].values().unwrap(), &Tensor::from_slice(&[0.6f32, 0.0])) < 1e-6);
+    assert!(difference(gradients[1].values().unwrap(), &Tensor::from_slice(&[0.0f32, 0.8])) < 1e-6);
+    let unchanged = clip_by_norm(&gradients, 1.0).unwrap();
     assert!((unchanged - 1.0).abs() < 1e-6);
 }

@@ -263,8 +263,8 @@ impl<'a> Run<'a> {
         let soft = batch.soft_targets(self.prepared.labels.len(), self.device)?;
         let logits = self.student.forward(&TokenBatch::new(&tokens, self.device)?)?;
         let loss = self.config.loss.value(&logits, &labels, soft.as_ref())?;
-        let mut gradients = self.optimizer.gradients(&loss)?;
-        let norm = clip_by_norm(&mut gradients, self.config.clip_norm)?;
+        let gradients = self.optimizer.gradients(&loss)?;
+        let norm = clip_by_norm(&gradients, self.config.clip_norm)?;
         let loss = loss.f_double_value(&[])?;
         self.step += 1;
         ensure!(

@@ -169,8 +169,8 @@ fn train(teacher: &Teacher, data: &Data, config: &FinetuneConfig) -> anyhow::Res
             let loss = logits
                 .f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
             let value = loss.f_double_value(&[])?;
-            let mut gradients = optimizer.gradients(&loss)?;
-            let norm = clip_by_norm(&mut gradients, config.clip_norm)?;
+            let gradients = optimizer.gradients(&loss)?;
+            let norm = clip_by_norm(&gradients, config.clip_norm)?;
             ensure!(
                 value.is_finite() && norm.is_finite(),
                 "epoch {epoch}, step {}: loss {value} and gradient norm {norm} are not both finite; \

@@ -56,7 +56,7 @@ const STUDENTS: [(&str, Option<&str>); 3] =
     [("hard-labels", None), ("ce-mse", Some("ce-mse")), ("mse", Some("mse"))];
 
 const START_LIMIT: Duration = Duration::from_mins(2);
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 
 /// `target/demo/summary.json`.
 #[derive(Serialize)]

@@ -45,6 +45,11 @@ pub(crate) fn check(folder: &Path, recipe: &str, look: Look) -> Result<()> {
     Ok(())
 }
 
+/// The recipe that `folder` was made by, if it was ever finished.
+pub(crate) fn recipe(folder: &Path) -> Option<String> {
+    fs::read_to_string(folder.join(SEAL)).ok()?.lines().next().map(str::to_owned)
+}
+
 /// Makes `folder` by `fill`, unless it is there already; answers whether it had to.
 pub(crate) fn ensure_made(
     folder: &Path,

@@ -153,10 +153,9 @@ pub(crate) fn install(flavour: Flavour, verify: bool) -> Result<()> {
     );
     let home = workspace::libtorch();
     let look = if verify { Look::Contents } else { Look::Sizes };
-    let switches = home.exists() && !is_whole(flavour);
-    let made =
-        folder::ensure_made(&home, &flavour.recipe(), look, |partial| flavour.fill(partial))?;
-    if made && switches {
+    let (recipe, before) = (flavour.recipe(), folder::recipe(&home));
+    folder::ensure_made(&home, &recipe, look, |partial| flavour.fill(partial))?;
+    if before.is_some_and(|before| before != recipe) {
         // Its build script sees the same path and would keep the other flavour's link flags.
         for profile in ["dev", "release"] {
             workspace::cargo(["clean", "--quiet", "--package=torch-sys", "--profile", profile])
