@@ -106,7 +106,11 @@ pub fn judge(model: &dyn Classifier, examples: &[Example]) -> Result<Evaluation,
 
     let truncated = predictions.iter().filter(|p| p.truncated).count();
     if truncated > 0 {
-        warn!(truncated, of = examples.len(), "texts are longer than the model reads; their ends were cut off");
+        warn!(
+            truncated,
+            of = examples.len(),
+            "texts are longer than the model reads; their ends were cut off"
+        );
     }
     let labelled = || examples.iter().zip(&predictions).filter_map(|(e, p)| Some((e.label?, p)));
     let pairs = labelled().map(|(label, p)| (label, p.label()));
@@ -127,7 +131,8 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
 
 /// Writes `NAME_report.txt`, the report and the confusion matrix as text, and `NAME_report.json`.
 pub fn write_report(folder: &Path, name: &str, report: &ClassificationReport) -> io::Result<()> {
-    let text = format!("{report}\nconfusion matrix, true labels in rows\n{}", report.matrix_table());
+    let text =
+        format!("{report}\nconfusion matrix, true labels in rows\n{}", report.matrix_table());
     write_atomically(&folder.join(format!("{name}_report.txt")), text.as_bytes())?;
     let json = format!("{:#}\n", report.to_json());
     write_atomically(&folder.join(format!("{name}_report.json")), json.as_bytes())

@@ -107,4 +107,3 @@ pub struct PredictOptions {
     #[command(flatten)]
     pub compute: ComputeOptions,
 }
-

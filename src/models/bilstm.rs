@@ -131,7 +131,8 @@ impl BiLstm {
 
     /// One direction from zero states: `[T, B, E]` to `[T, B, H]`.
     fn run(&self, x: &Tensor, weights: &[Tensor; 4], train: bool) -> Result<Tensor, ModelError> {
-        let zeros = Tensor::f_zeros([1, x.size()[1], self.config.hidden], (Kind::Float, x.device()))?;
+        let zeros =
+            Tensor::f_zeros([1, x.size()[1], self.config.hidden], (Kind::Float, x.device()))?;
         let start = [zeros.shallow_clone(), zeros];
         Ok(x.f_lstm(&start, weights, true, 1, 0.0, train, false, false)?.0)
     }
@@ -158,7 +159,9 @@ fn reversal(lengths: &[usize], ids: &Tensor) -> Result<Tensor, ModelError> {
 fn reordered(x: &Tensor, reverse: Option<&Tensor>) -> Result<Tensor, ModelError> {
     match reverse {
         None => Ok(x.f_flip([0])?),
-        Some(flat) => Ok(x.f_flatten(0, 1)?.f_index_select(0, flat)?.f_view(x.size().as_slice())?),
+        Some(flat) => {
+            Ok(x.f_flatten(0, 1)?.f_index_select(0, flat)?.f_view(x.size().as_slice())?)
+        }
     }
 }
 

@@ -43,7 +43,12 @@ pub(super) struct LayerNorm {
 
 impl LayerNorm {
     /// Over a last dimension of `size`; must be in the file.
-    pub(super) fn new(builder: &Builder, name: &str, size: i64, epsilon: f64) -> Result<Self, ModelError> {
+    pub(super) fn new(
+        builder: &Builder,
+        name: &str,
+        size: i64,
+        epsilon: f64,
+    ) -> Result<Self, ModelError> {
         Ok(Self {
             weight: builder.get(&format!("{name}.weight"), &[size], Init::Required)?,
             bias: builder.get(&format!("{name}.bias"), &[size], Init::Required)?,

@@ -7,6 +7,7 @@ pub mod bilstm;
 mod classifier;
 mod layers;
 mod parameters;
+mod pickle;
 mod student;
 mod teacher;
 #[cfg(test)]

@@ -130,8 +130,7 @@ impl Teacher {
         let builder = Builder::from_weights(tensors, &path, device);
         let hidden = shape.hidden_size;
         let bias = if matches!(head, Init::Required) { head } else { Init::Zeros };
-        let linear =
-            |name: &str, output| Linear::new(&builder, name, hidden, output, head, bias);
+        let linear = |name: &str, output| Linear::new(&builder, name, hidden, output, head, bias);
         let bert = Bert::new(&builder, &shape)?;
         let pooler = match settings.pooling {
             Pooling::Pooler => Some(linear("bert.pooler.dense", hidden)?),
@@ -215,13 +214,9 @@ impl Teacher {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
-        let shape = [
-            "num_attention_heads",
-            "layer_norm_eps",
-            "hidden_act",
-            "position_embedding_type",
-        ]
-        .map(|key| self.config.get(key));
+        let shape =
+            ["num_attention_heads", "layer_norm_eps", "hidden_act", "position_embedding_type"]
+                .map(|key| self.config.get(key));
         part(PREPROCESSING_VERSION.as_bytes());
         part(json!([self.settings, "float32", shape, self.labels]).to_string().as_bytes());
         part(self.tokenizer.json().as_bytes());
@@ -342,7 +337,8 @@ fn bert_config(folder: &Path, config: &Value) -> Result<BertConfig, ModelError> 
     match config.get("model_type").and_then(Value::as_str) {
         Some("bert") => {}
         Some(other) => {
-            let cause = format!("model_type {other:?} is not supported; this version reads \"bert\"");
+            let cause =
+                format!("model_type {other:?} is not supported; this version reads \"bert\"");
             return Err(malformed(&path, cause));
         }
         None => return Err(malformed(&path, "has no model_type; expected \"bert\"")),
@@ -374,11 +370,16 @@ fn labels(folder: &Path, config: &Value) -> Result<LabelSet, ModelError> {
     let names: HashMap<String, String> = config
         .get("id2label")
         .and_then(|names| serde_json::from_value(names.clone()).ok())
-        .ok_or_else(|| malformed(&path, "has no `id2label`: an encoder, not a classifier; fine-tune it first"))?;
+        .ok_or_else(|| {
+            malformed(&path, "has no `id2label`: an encoder, not a classifier; fine-tune it first")
+        })?;
     let in_order = (0..names.len())
         .map(|id| {
             names.get(&id.to_string()).cloned().ok_or_else(|| {
-                malformed(&path, format!("`id2label` has {} names but none for id {id}", names.len()))
+                malformed(
+                    &path,
+                    format!("`id2label` has {} names but none for id {id}", names.len()),
+                )
             })
         })
         .collect::<Result<Vec<_>, _>>()?;

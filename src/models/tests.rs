@@ -61,7 +61,8 @@ impl ExpectedBatch {
 }
 
 fn expected(case: &str) -> Vec<ExpectedBatch> {
-    let text = fs::read_to_string(fixtures().join("bert").join(case).join("expected.json")).unwrap();
+    let text =
+        fs::read_to_string(fixtures().join("bert").join(case).join("expected.json")).unwrap();
     serde_json::from_str::<Expected>(&text).unwrap().batches
 }
 
@@ -118,7 +119,11 @@ fn tokenizers_give_the_ids_of_transformers() {
             for (i, wanted) in batch.tokens().iter().enumerate() {
                 let pair = batch.text_pairs.as_ref().map(|pairs| pairs[i].as_str());
                 let found = tokenizer.encode(&batch.texts[i], pair).unwrap();
-                assert_eq!((&found.ids, &found.type_ids), (&wanted.ids, &wanted.type_ids), "{case}");
+                assert_eq!(
+                    (&found.ids, &found.type_ids),
+                    (&wanted.ids, &wanted.type_ids),
+                    "{case}"
+                );
             }
         }
     }

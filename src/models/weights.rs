@@ -10,11 +10,13 @@ use std::{
 use safetensors::{Dtype, tensor::TensorView};
 use tch::{Kind, Tensor};
 
-use super::ModelError;
+use super::{ModelError, pickle::read_checkpoint};
 use crate::files::write_atomically;
 
 /// All tensors of a model folder, from `model.safetensors` or `pytorch_model.bin`, with the file's path.
-pub(super) fn find_weights(folder: &Path) -> Result<(PathBuf, HashMap<String, Tensor>), ModelError> {
+pub(super) fn find_weights(
+    folder: &Path,
+) -> Result<(PathBuf, HashMap<String, Tensor>), ModelError> {
     for name in ["model.safetensors", "pytorch_model.bin"] {
         let path = folder.join(name);
         if path.is_file() {
@@ -32,14 +34,13 @@ pub(super) fn find_weights(folder: &Path) -> Result<(PathBuf, HashMap<String, Te
 pub fn read_weights(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
     let malformed = |cause: String| ModelError::Malformed { path: path.to_owned(), cause };
     fs::metadata(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-    let read = if path.extension().is_some_and(|e| e == "safetensors") {
-        Tensor::read_safetensors(path)
+    let tensors = if path.extension().is_some_and(|e| e == "safetensors") {
+        Tensor::read_safetensors(path).map_err(|cause| {
+            malformed(format!("not a whole weights file ({}); fetch it again", first_line(&cause)))
+        })?
     } else {
-        Tensor::loadz_multi(path)
+        read_checkpoint(path).map_err(|cause| malformed(cause.to_string()))?
     };
-    let tensors = read.map_err(|cause| {
-        malformed(format!("not a whole weights file ({}); fetch it again", first_line(&cause)))
-    })?;
     if tensors.is_empty() {
         return Err(malformed("holds no tensors".to_owned()));
     }
@@ -80,11 +81,8 @@ pub fn write_weights<'a>(
 
 /// A float32 tensor's values as little-endian bytes.
 pub(super) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, ModelError> {
-    let tensor = tensor
-        .f_detach()?
-        .f_to_device(tch::Device::Cpu)?
-        .f_to_kind(Kind::Float)?
-        .f_contiguous()?;
+    let tensor =
+        tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
     let mut bytes = vec![0; tensor.numel() * 4];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(bytes)

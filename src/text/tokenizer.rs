@@ -7,10 +7,8 @@ use std::{
 
 use tokenizers::{
     AddedToken, PostProcessorWrapper, TruncationParams, TruncationStrategy,
-    models::wordpiece::WordPiece,
-    normalizers::BertNormalizer,
-    pre_tokenizers::bert::BertPreTokenizer,
-    processors::bert::BertProcessing,
+    models::wordpiece::WordPiece, normalizers::BertNormalizer,
+    pre_tokenizers::bert::BertPreTokenizer, processors::bert::BertProcessing,
 };
 
 /// Why a text or a tokenizer cannot be used.
@@ -91,7 +89,10 @@ impl Tokenizer {
         }
         let path = folder.join("vocab.txt");
         if path.is_file() {
-            return Self::new(word_piece(&path, &folder.join("tokenizer_config.json"))?, max_length);
+            return Self::new(
+                word_piece(&path, &folder.join("tokenizer_config.json"))?,
+                max_length,
+            );
         }
         Err(TextError::Missing(folder.to_owned()))
     }
@@ -99,9 +100,8 @@ impl Tokenizer {
     /// Reads a `tokenizer.json` of any kind.
     pub fn from_file(path: &Path, max_length: usize) -> Result<Self, TextError> {
         let json = read(path)?;
-        let inner = json.parse::<tokenizers::Tokenizer>().map_err(|cause| TextError::Malformed {
-            path: path.to_owned(),
-            cause: cause.to_string(),
+        let inner = json.parse::<tokenizers::Tokenizer>().map_err(|cause| {
+            TextError::Malformed { path: path.to_owned(), cause: cause.to_string() }
         })?;
         Self::new(inner, max_length)
     }
@@ -170,10 +170,8 @@ fn word_piece(vocab: &Path, config: &Path) -> Result<tokenizers::Tokenizer, Text
             .token_to_id(token)
             .ok_or_else(|| TextError::NoToken { path: vocab.to_owned(), token })
     };
-    let ends = BertProcessing::new(
-        ("[SEP]".to_owned(), id("[SEP]")?),
-        ("[CLS]".to_owned(), id("[CLS]")?),
-    );
+    let ends =
+        BertProcessing::new(("[SEP]".to_owned(), id("[SEP]")?), ("[CLS]".to_owned(), id("[CLS]")?));
     id("[UNK]")?;
     tokenizer.with_normalizer(Some(BertNormalizer::new(
         true,

@@ -59,7 +59,8 @@ impl Loss {
         labels: &Tensor,
         soft: Option<&SoftTargets>,
     ) -> Result<Tensor, TchError> {
-        let hard = || student.f_cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0);
+        let hard =
+            || student.f_cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0);
         let (hard_weight, soft_weight) = match self {
             Self::CrossEntropy => return hard(),
             Self::CeMse { ce_weight, mse_weight } => (ce_weight, mse_weight),

@@ -133,7 +133,13 @@ impl Parameter {
         Ok(())
     }
 
-    fn update(&mut self, kind: OptimizerKind, g: &Tensor, lr: f64, step: i32) -> Result<(), TchError> {
+    fn update(
+        &mut self,
+        kind: OptimizerKind,
+        g: &Tensor,
+        lr: f64,
+        step: i32,
+    ) -> Result<(), TchError> {
         self.moments(kind)?;
         let (first, second) = (self.first.as_mut(), self.second.as_mut());
         apply(kind, &mut self.value, first, second, g, lr, step)

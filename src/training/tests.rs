@@ -38,12 +38,8 @@ impl LossCase {
         match self.loss.as_str() {
             "cross-entropy" => Loss::CrossEntropy,
             "mse" => Loss::Mse,
-            "ce-mse" => {
-                Loss::CeMse { ce_weight: self.a.unwrap(), mse_weight: self.b.unwrap() }
-            }
-            "kl" => {
-                Loss::Kl { alpha: self.alpha.unwrap(), temperature: self.temperature.unwrap() }
-            }
+            "ce-mse" => Loss::CeMse { ce_weight: self.a.unwrap(), mse_weight: self.b.unwrap() },
+            "kl" => Loss::Kl { alpha: self.alpha.unwrap(), temperature: self.temperature.unwrap() },
             other => panic!("unknown loss {other}"),
         }
     }

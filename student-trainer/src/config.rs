@@ -303,12 +303,18 @@ impl TrainOptions {
             },
             teacher,
             on_missing: *self.on_missing.get_or_insert_default(),
-            teacher_patience: std::time::Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
+            teacher_patience: std::time::Duration::from_secs(
+                *self.teacher_patience.get_or_insert(300),
+            ),
             encoding: (*self.encoding.get_or_insert(EncodingOption::Float32)).into(),
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
             student: *self.student.get_or_insert(StudentKind::Bilstm),
             tokenizer: self.tokenizer.clone(),
-            vocabulary_size: at_least("vocabulary-size", *self.vocabulary_size.get_or_insert(30_000), 3)?,
+            vocabulary_size: at_least(
+                "vocabulary-size",
+                *self.vocabulary_size.get_or_insert(30_000),
+                3,
+            )?,
             min_count: *self.min_count.get_or_insert(2),
             max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
             loss,
@@ -388,7 +394,11 @@ fn name_of(kind: LossKind) -> String {
 }
 
 fn at_least(flag: &str, value: usize, least: usize) -> Result<usize, Usage> {
-    if value >= least { Ok(value) } else { Err(Usage(format!("--{flag} {value}: must be at least {least}"))) }
+    if value >= least {
+        Ok(value)
+    } else {
+        Err(Usage(format!("--{flag} {value}: must be at least {least}")))
+    }
 }
 
 fn positive(flag: &str, value: f64) -> Result<f64, Usage> {
@@ -469,7 +479,9 @@ mod tests {
         let teacher = || Some("http://127.0.0.1:1".to_owned());
         let loss = |loss, teacher| TrainOptions { loss: Some(loss), teacher, ..minimal() };
         assert!(refused(loss(LossKind::Mse, None)).contains("needs a teacher"));
-        assert!(refused(loss(LossKind::CrossEntropy, teacher())).contains("would not use the teacher"));
+        assert!(
+            refused(loss(LossKind::CrossEntropy, teacher())).contains("would not use the teacher")
+        );
         let hot = TrainOptions { temperature: Some(2.0), ..loss(LossKind::Mse, teacher()) };
         assert!(refused(hot).contains("--temperature belongs to --loss kl"));
         assert!(refused(TrainOptions { momentum: Some(0.9), ..minimal() }).contains("sgd"));

@@ -34,11 +34,8 @@ pub(crate) struct Prepared {
 /// likely mistakes first.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     let (labels, mut sets) = read(config)?;
-    let card = config
-        .teacher
-        .as_ref()
-        .map(|url| describe(url, config.teacher_patience))
-        .transpose()?;
+    let card =
+        config.teacher.as_ref().map(|url| describe(url, config.teacher_patience)).transpose()?;
     let labels = match &card {
         Some(card) => in_the_teachers_order(&labels, card, &mut sets)?,
         None => labels,
@@ -51,8 +48,10 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     let tokenizer = match &config.tokenizer {
         Some(path) => Tokenizer::from_file(path, config.max_length)?,
         None => {
-            let texts =
-                train.iter().flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair)).map(String::as_str);
+            let texts = train
+                .iter()
+                .flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair))
+                .map(String::as_str);
             let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
             Tokenizer::new(words, config.max_length)?
         }

@@ -33,14 +33,19 @@ impl FromStr for TrainableLayers {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" => Ok(Self::All),
-            number => number.parse().map(Self::Last).map_err(|_| "expected `all` or a number".to_owned()),
+            number => {
+                number.parse().map(Self::Last).map_err(|_| "expected `all` or a number".to_owned())
+            }
         }
     }
 }
 
 /// Everything a fine-tuning depends on.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "each field is the flag of the same name, documented in the help text")]
+#[expect(
+    missing_docs,
+    reason = "each field is the flag of the same name, documented in the help text"
+)]
 pub struct FinetuneConfig {
     pub encoder: PathBuf,
     pub train: PathBuf,
@@ -166,8 +171,8 @@ fn train(teacher: &Teacher, data: &Data, config: &FinetuneConfig) -> anyhow::Res
             let labels = Tensor::f_from_slice(&labels)?.f_to_device(config.device)?;
             let logits =
                 teacher.forward(&TokenBatch::new(&examples, config.device)?, config.dropout)?;
-            let loss = logits
-                .f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
+            let loss =
+                logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
             let value = loss.f_double_value(&[])?;
             let gradients = optimizer.gradients(&loss)?;
             let norm = clip_by_norm(&gradients, config.clip_norm)?;
@@ -186,7 +191,13 @@ fn train(teacher: &Teacher, data: &Data, config: &FinetuneConfig) -> anyhow::Res
 
         let dev = judge(teacher, &data.dev)?;
         let accuracy = dev.report.accuracy();
-        info!(epoch, loss = mean.value(), dev_loss = dev.loss, dev_accuracy = accuracy, "epoch done");
+        info!(
+            epoch,
+            loss = mean.value(),
+            dev_loss = dev.loss,
+            dev_accuracy = accuracy,
+            "epoch done"
+        );
         if best.is_none_or(|(before, _)| accuracy > before) {
             best = Some((accuracy, epoch));
             teacher.save(&config.output)?;

@@ -48,6 +48,9 @@ pub(super) fn read(
                 return Err(PickleError::damaged(place, cause));
             }
             storages.read(key, storage, &mut entry)?;
+            // The checksum is compared by whoever reads on at the entry's end.
+            let end = entry.read(&mut [0]);
+            end.map_err(|cause| PickleError::damaged(place, cause.to_string()))?;
         }
         tensors.push((name.to_string(), storages.tensor(&name, &tensor)?));
     }
@@ -78,8 +81,9 @@ fn small_entry(
         return Err(PickleError::TooLarge { place, bytes, limit: MAX_PICKLE_BYTES });
     }
     let mut content = Vec::new();
+    // One more than any entry here has, so that its end is seen and the checksum compared.
     entry
-        .take(MAX_PICKLE_BYTES)
+        .take(MAX_PICKLE_BYTES + 1)
         .read_to_end(&mut content)
         .map_err(|cause| PickleError::damaged(name, cause.to_string()))?;
     Ok(content)

@@ -62,11 +62,11 @@ impl<R: Read> Machine<'_, R> {
                 self.stack.push(Value::Int(int.into()));
             }
             b'K' => {
-                let int = u8::from_le_bytes(self.array()?);
+                let int = self.unsigned::<1>()?;
                 self.stack.push(Value::Int(int.into()));
             }
             b'M' => {
-                let int = u16::from_le_bytes(self.array()?);
+                let int = self.unsigned::<2>()?;
                 self.stack.push(Value::Int(int.into()));
             }
             0x8a => self.long()?,
@@ -74,14 +74,8 @@ impl<R: Read> Machine<'_, R> {
                 self.array::<8>()?;
                 self.stack.push(Value::Float);
             }
-            b'X' | b'T' => {
-                let length = u32::from_le_bytes(self.array()?);
-                self.text(length)?;
-            }
-            0x8c | b'U' => {
-                let length = u8::from_le_bytes(self.array()?);
-                self.text(length.into())?;
-            }
+            b'X' | b'T' => self.text::<4>()?,
+            0x8c | b'U' => self.text::<1>()?,
             b')' => self.tuple(self.stack.len()),
             b't' => {
                 let mark = self.pop_mark()?;
@@ -113,22 +107,16 @@ impl<R: Read> Machine<'_, R> {
                 self.set_items(mark)?;
             }
             b'q' => {
-                let [index] = self.array()?;
-                self.remember(index.into())?;
+                let index = self.unsigned::<1>()?;
+                self.remember(index)?;
             }
             b'r' => {
-                let index = u32::from_le_bytes(self.array()?);
+                let index = self.unsigned::<4>()?;
                 self.remember(index)?;
             }
             0x94 => self.remember(self.memo.len() as u32)?,
-            b'h' => {
-                let [index] = self.array()?;
-                self.recall(index.into())?;
-            }
-            b'j' => {
-                let index = u32::from_le_bytes(self.array()?);
-                self.recall(index)?;
-            }
+            b'h' => self.recall::<1>()?,
+            b'j' => self.recall::<4>()?,
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.global(&module, &name)?;
@@ -179,6 +167,12 @@ impl<R: Read> Machine<'_, R> {
         Ok(bytes)
     }
 
+    /// An integer of one, two or four bytes, the lowest first.
+    fn unsigned<const N: usize>(&mut self) -> Result<u32, PickleError> {
+        let bytes = self.array::<N>()?;
+        Ok(bytes.iter().rev().fold(0, |int, &byte| int << 8 | u32::from(byte)))
+    }
+
     /// Grows with what is there, not with the length that the file claims.
     fn bytes(&mut self, length: u32) -> Result<Vec<u8>, PickleError> {
         self.advance(length.into())?;
@@ -190,7 +184,9 @@ impl<R: Read> Machine<'_, R> {
         Ok(bytes)
     }
 
-    fn text(&mut self, length: u32) -> Result<(), PickleError> {
+    /// A text after its length in `N` bytes.
+    fn text<const N: usize>(&mut self) -> Result<(), PickleError> {
+        let length = self.unsigned::<N>()?;
         let text = String::from_utf8(self.bytes(length)?);
         let text = text.map_err(|cause| self.damaged(cause.to_string()))?;
         self.stack.push(Value::Text(text.into()));
@@ -282,7 +278,8 @@ impl<R: Read> Machine<'_, R> {
         Ok(())
     }
 
-    fn recall(&mut self, index: u32) -> Result<(), PickleError> {
+    fn recall<const N: usize>(&mut self) -> Result<(), PickleError> {
+        let index = self.unsigned::<N>()?;
         let value = self.memo.get(&index).cloned();
         let value = value
             .ok_or_else(|| self.damaged(format!("value {index} is used before it is there")))?;

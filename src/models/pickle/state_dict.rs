@@ -7,9 +7,12 @@ use super::{
     value::{Pickle, TensorRef, Value},
 };
 
+/// One entry of a state dict.
+type Described = (Rc<str>, Rc<TensorRef>);
+
 /// Names and tensors in the order of their first mention; of two with one name the later counts, as
 /// in Python.
-pub(super) fn tensors(pickle: &Pickle) -> Result<Vec<(Rc<str>, Rc<TensorRef>)>, PickleError> {
+pub(super) fn tensors(pickle: &Pickle) -> Result<Vec<Described>, PickleError> {
     let Value::Dict(root) = pickle.root else {
         return Err(PickleError::NotAStateDict { found: found(&pickle.root) });
     };
@@ -17,7 +20,7 @@ pub(super) fn tensors(pickle: &Pickle) -> Result<Vec<(Rc<str>, Rc<TensorRef>)>, 
         (Value::Text(key), Value::Dict(dict)) if &**key == "state_dict" => Some(*dict),
         _ => None,
     });
-    let mut tensors = Vec::<(Rc<str>, Rc<TensorRef>)>::new();
+    let mut tensors = Vec::<Described>::new();
     let mut places = HashMap::new();
     for (key, value) in &pickle.dicts[nested.unwrap_or(root)] {
         let (Value::Text(name), Value::Tensor(tensor)) = (key, value) else { continue };

@@ -44,7 +44,6 @@ impl Storages {
         let length = storage.bytes().unwrap_or(u64::MAX);
         self.allow(&place, length)?;
         let mut bytes = Vec::with_capacity(length as usize);
-        // A damaged archive shows in its checksum, which is compared at the entry's end.
         input
             .take(length)
             .read_to_end(&mut bytes)
@@ -55,7 +54,9 @@ impl Storages {
         }
         if storage.kind == Kind::Bool {
             // Other bytes than 0 and 1 are no values of libtorch's type.
-            bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
+            for byte in &mut bytes {
+                *byte = u8::from(*byte != 0);
+            }
         }
         let flat = Tensor::f_from_data_size(&bytes, &[storage.elements], storage.kind)?;
         self.whole.insert(key.clone(), (storage.kind, flat));

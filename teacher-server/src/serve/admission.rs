@@ -58,7 +58,10 @@ impl TeacherService {
         if self.draining.is_cancelled() {
             return Err(shutting_down());
         }
-        self.engine.get().cloned().ok_or_else(|| Status::unavailable("the teacher is still loading"))
+        self.engine
+            .get()
+            .cloned()
+            .ok_or_else(|| Status::unavailable("the teacher is still loading"))
     }
 }
 
@@ -117,8 +120,7 @@ async fn serve_student(
     info!(experiment, ?encoding, "student connected");
 
     let (answers, mut answered) = mpsc::channel(credits);
-    let mut stream =
-        StudentStream { engine, answers, in_flight: HashSet::new(), credits, rows: 0 };
+    let mut stream = StudentStream { engine, answers, in_flight: HashSet::new(), credits, rows: 0 };
     let watched = Arc::clone(&stream.engine);
     let mut failed = std::pin::pin!(watched.failed());
     let mut taken = Vec::with_capacity(MAX_ROWS_PER_MESSAGE);

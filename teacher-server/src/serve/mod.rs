@@ -28,8 +28,8 @@ use tonic_health::ServingStatus;
 use tracing::{info, warn};
 
 use admission::TeacherService;
-pub use engine::Totals;
 use engine::Engine;
+pub use engine::Totals;
 
 /// What a server needs to know.
 #[derive(Debug, Clone)]
@@ -58,7 +58,9 @@ pub struct ServeConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {source}; choose another with --listen, port 0 takes a free one")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another with --listen, port 0 takes a free one"
+    )]
     Listen {
         /// As given.
         address: String,
@@ -224,7 +226,9 @@ fn start_engine(config: &ServeConfig) -> Result<(Arc<Engine>, JoinHandle<()>), S
     let tokenizer = teacher.tokenizer().clone();
     let engine =
         Arc::new(Engine::new(card, tokenizer, config.store_bytes, config.max_batch_tokens));
-    let compute = compute::start(teacher, Arc::clone(&engine), config.threads)
-        .map_err(|cause| ServeError::Thread(format!("cannot start the compute thread: {cause}")))??;
+    let compute =
+        compute::start(teacher, Arc::clone(&engine), config.threads).map_err(|cause| {
+            ServeError::Thread(format!("cannot start the compute thread: {cause}"))
+        })??;
     Ok((engine, compute))
 }

@@ -1,0 +1,69 @@
+//! What benches share: headlines of known lengths, medians, and the file of measures.
+
+use std::{error::Error, fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+/// Lengths in characters of real news headlines (TNEWS, 15,000 of them, special tokens not counted):
+/// every twentieth quantile. Mean 22.
+const HEADLINE_LENGTHS: [usize; 20] =
+    [2, 10, 12, 14, 15, 17, 17, 19, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31, 33];
+
+/// `n` lengths distributed as headlines are, in an order without pattern.
+pub(crate) fn headline_lengths(n: usize) -> Vec<usize> {
+    (0..n).map(|i| HEADLINE_LENGTHS[scramble(i as u64) as usize % HEADLINE_LENGTHS.len()]).collect()
+}
+
+/// A number without pattern for each number: the finaliser of SplitMix64 (Steele et al. 2014).
+pub(crate) fn scramble(i: u64) -> u64 {
+    let mut z = i.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The middle value; of an even number of values the mean of the two.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) }
+}
+
+/// One measure; `target` is a lower bound.
+pub(crate) fn measure(metric: &str, value: f64, unit: &str, target: Option<f64>) -> Value {
+    json!({
+        "metric": metric,
+        "value": value,
+        "unit": unit,
+        "target": target,
+        "met": target.map(|target| value >= target),
+    })
+}
+
+/// Writes `target/bench/NAME.json`.
+pub(crate) fn write(name: &str, measures: &[Value]) -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.json"));
+    lectern::files::write_atomically(&path, format!("{:#}\n", json!(measures)).as_bytes())?;
+    Ok(())
+}
+
+/// Number of cores.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Floating-point operations a second of a large float32 matrix product, the roof of every model here.
+pub(crate) fn peak_flops() -> f64 {
+    let a = tch::Tensor::rand([1024, 1024], (tch::Kind::Float, tch::Device::Cpu));
+    let rates: Vec<f64> = (0..8)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            let _product = a.matmul(&a);
+            2.0 * 1024f64.powi(3) / start.elapsed().as_secs_f64()
+        })
+        .collect();
+    median(&rates)
+}

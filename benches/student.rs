@@ -1,0 +1,148 @@
+//! The training step of the original's BiLSTM on headlines, ours against PyTorch's as the original runs
+//! it: padded to 50, dense SGD over an embedding of 21,128 rows. Same sizes, batch, loss and threads.
+//!
+//! `cargo xtask bench student` makes the Python environment and passes it in `LECTERN_BENCH_PYTHON`.
+
+#![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
+mod common;
+
+use std::{
+    env,
+    error::Error,
+    io::{BufRead as _, BufReader, Lines, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+use common::{cores, headline_lengths, measure, median, peak_flops, scramble, write};
+use lectern::{
+    data::epoch_batches,
+    models::{Builder, Parameters, TokenBatch, bilstm::BiLstm, bilstm::BiLstmConfig},
+    text::Tokens,
+    training::{Loss, Optimizer, OptimizerKind, SoftTargets},
+};
+use tch::{Device, Kind, Tensor};
+
+const VOCABULARY: i64 = 21_128;
+const CLASSES: i64 = 5;
+const BATCH: usize = 64;
+/// Steps in one turn, and turns of each side, taken alternately.
+const STEPS: usize = 20;
+const TURNS: usize = 7;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let python = env::var("LECTERN_BENCH_PYTHON")
+        .map_err(|_| "set LECTERN_BENCH_PYTHON, or run `cargo xtask bench student`")?;
+    let threads = cores();
+    tch::set_num_threads(threads as i32);
+    println!("{threads} threads, matrix-product peak {:.0} GFLOP/s", peak_flops() / 1e9);
+
+    let mut ours = Ours::new()?;
+    let mut theirs = PyTorch::start(&python, threads)?;
+    (ours.turn()?, theirs.turn()?); // warm-up
+    let (mut rates, mut peer_rates) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        rates.push(ours.turn()?);
+        peer_rates.push(theirs.turn()?);
+    }
+    let ratios: Vec<f64> = rates.iter().zip(&peer_rates).map(|(a, b)| a / b).collect();
+    println!("steps/s, ours {rates:.2?}, PyTorch padded to 50 {peer_rates:.2?}");
+    write(
+        "student",
+        &[
+            measure("bilstm_step_vs_pytorch", median(&ratios), "ratio", Some(2.0)),
+            measure("bilstm_steps_per_second", median(&rates), "steps/s", None),
+            measure("pytorch_steps_per_second", median(&peer_rates), "steps/s", None),
+        ],
+    )
+}
+
+/// Our student on length-bucketed batches, padded to the longest of each.
+struct Ours {
+    model: BiLstm,
+    _parameters: Parameters,
+    optimizer: Optimizer,
+    examples: Vec<Tokens>,
+    batches: Vec<Vec<usize>>,
+    next: usize,
+}
+
+impl Ours {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        tch::manual_seed(1);
+        let builder = Builder::fresh(Device::Cpu);
+        let config = BiLstmConfig::original(VOCABULARY);
+        let model = BiLstm::new(&builder, config, CLASSES as usize, true)?;
+        let parameters = builder.finish()?;
+        parameters.set_trainable(|_| true)?;
+        let sgd = OptimizerKind::Sgd { momentum: 0.0 };
+        let optimizer = Optimizer::new(sgd, parameters.iter().map(|(_, tensor)| tensor));
+        // The original's tokenizer adds two special tokens.
+        let lengths: Vec<usize> = headline_lengths(BATCH * 200).iter().map(|n| n + 2).collect();
+        let id = |i: usize, t: usize| (scramble((i * 64 + t) as u64) % VOCABULARY as u64) as i64;
+        let examples = lengths
+            .iter()
+            .enumerate()
+            .map(|(i, &length)| Tokens {
+                ids: (0..length).map(|t| id(i, t)).collect(),
+                type_ids: vec![0; length],
+                truncated: false,
+            })
+            .collect();
+        let batches = epoch_batches(&lengths, BATCH, 1, 1);
+        Ok(Self { model, _parameters: parameters, optimizer, examples, batches, next: 0 })
+    }
+
+    /// Steps a second over one turn.
+    fn turn(&mut self) -> Result<f64, Box<dyn Error>> {
+        let loss = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
+        let start = Instant::now();
+        for _ in 0..STEPS {
+            let batch = &self.batches[self.next % self.batches.len()];
+            self.next += 1;
+            let tokens: Vec<_> = batch.iter().map(|&i| &self.examples[i]).collect();
+            let labels: Vec<i64> = batch.iter().map(|&i| i as i64 % CLASSES).collect();
+            let logits = Tensor::zeros([batch.len() as i64, CLASSES], (Kind::Float, Device::Cpu));
+            let soft = SoftTargets { logits, positions: None };
+            let output = self.model.logits(&TokenBatch::new(&tokens, Device::Cpu)?, true)?;
+            let loss = loss.value(&output, &Tensor::from_slice(&labels), Some(&soft))?;
+            let gradients = self.optimizer.gradients(&loss)?;
+            self.optimizer.step(&gradients, 0.05)?;
+        }
+        Ok(STEPS as f64 / start.elapsed().as_secs_f64())
+    }
+}
+
+/// `benches/bilstm_step.py`, which runs one turn for each line it gets.
+struct PyTorch {
+    process: Child,
+    ask: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl PyTorch {
+    fn start(python: &str, threads: usize) -> Result<Self, Box<dyn Error>> {
+        let mut process = Command::new(python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bilstm_step.py"))
+            .args([threads, STEPS, BATCH].map(|n| n.to_string()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let ask = process.stdin.take().ok_or("no stdin")?;
+        let answers = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
+        Ok(Self { process, ask, answers })
+    }
+
+    fn turn(&mut self) -> Result<f64, Box<dyn Error>> {
+        writeln!(self.ask, "turn")?;
+        let seconds: f64 = self.answers.next().ok_or("the PyTorch side ended early")??.parse()?;
+        Ok(STEPS as f64 / seconds)
+    }
+}
+
+impl Drop for PyTorch {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
