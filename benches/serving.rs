@@ -238,7 +238,7 @@ impl Server {
         let ended = thread::spawn(move || {
             runtime.block_on(listening.serve(stopped)).map_err(|cause| cause.to_string())
         });
-        let fingerprint = describe(&url.parse()?, Duration::from_secs(60))?.fingerprint;
+        let fingerprint = describe(&url.parse()?, Duration::from_mins(1))?.fingerprint;
         Ok(Self { url, fingerprint, stop, ended })
     }
 

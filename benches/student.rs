@@ -39,7 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut ours = Ours::new()?;
     let mut theirs = PyTorch::start(&python, threads)?;
-    (ours.turn()?, theirs.turn()?); // warm-up
+    // Warm-up.
+    ours.turn()?;
+    theirs.turn()?;
     let (mut rates, mut peer_rates) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         rates.push(ours.turn()?);

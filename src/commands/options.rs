@@ -13,7 +13,7 @@ pub struct ColumnOptions {
     /// Column or key of the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
-    /// Column or key of the second text of a pair [default: text_pair, which may be absent]
+    /// Column or key of the second text of a pair [default: `text_pair`, which may be absent]
     #[arg(long, value_name = "NAME")]
     pub text_pair_column: Option<String>,
     /// Column or key of the label [default: label]

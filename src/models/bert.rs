@@ -201,7 +201,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, p: f64) -> Result<Tensor, ModelError> {
+    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, drop: f64) -> Result<Tensor, ModelError> {
         let (b, t, h) = x.size3()?;
         // [B, T, H] -> [B, A, T, D]
         let split = |projection: &Linear| -> Result<Tensor, ModelError> {
@@ -210,13 +210,13 @@ impl Layer {
         };
         let (query, key, value) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
         let attended = Tensor::f_scaled_dot_product_attention(
-            &query, &key, &value, mask, p, false, None, false,
+            &query, &key, &value, mask, drop, false, None, false,
         )?;
         let attended = attended.f_transpose(1, 2)?.f_reshape([b, t, h])?;
-        let attended = dropout(self.attention_output.forward(&attended)?, p)?;
+        let attended = dropout(self.attention_output.forward(&attended)?, drop)?;
         let x = self.attention_norm.forward(&attended.f_add(x)?)?;
         let inner = self.activation.apply(&self.intermediate.forward(&x)?)?;
-        let output = dropout(self.output.forward(&inner)?, p)?;
+        let output = dropout(self.output.forward(&inner)?, drop)?;
         self.output_norm.forward(&output.f_add(&x)?)
     }
 }

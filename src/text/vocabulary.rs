@@ -25,11 +25,11 @@ pub fn word_tokenizer<'a>(
     use tokenizers::{PreTokenizedString, PreTokenizer as _};
 
     let failed = |cause: tokenizers::Error| TextError::Text(cause.to_string());
-    let normalizer = BertNormalizer::new(true, true, None, true);
+    let cleaner = BertNormalizer::new(true, true, None, true);
     let mut counts: HashMap<String, usize> = HashMap::new();
     for text in texts {
         let mut normalized = NormalizedString::from(text);
-        normalizer.normalize(&mut normalized).map_err(failed)?;
+        cleaner.normalize(&mut normalized).map_err(failed)?;
         let mut words = PreTokenizedString::from(normalized);
         BertPreTokenizer.pre_tokenize(&mut words).map_err(failed)?;
         for (word, ..) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
@@ -58,7 +58,7 @@ pub fn word_tokenizer<'a>(
         .build()
         .map_err(failed)?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    tokenizer.with_normalizer(Some(normalizer));
+    tokenizer.with_normalizer(Some(cleaner));
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     Ok(tokenizer)
 }

@@ -49,7 +49,7 @@ pub struct TrainOptions {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_column: Option<String>,
-    /// Column or key of the second text of a pair [default: text_pair, which may be absent]
+    /// Column or key of the second text of a pair [default: `text_pair`, which may be absent]
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_pair_column: Option<String>,

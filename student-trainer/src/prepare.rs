@@ -45,16 +45,13 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     let dev = sets.next().unwrap_or_default();
     let test = sets.next();
 
-    let tokenizer = match &config.tokenizer {
-        Some(path) => Tokenizer::from_file(path, config.max_length)?,
-        None => {
-            let texts = train
-                .iter()
-                .flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair))
-                .map(String::as_str);
-            let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
-            Tokenizer::new(words, config.max_length)?
-        }
+    let tokenizer = if let Some(path) = &config.tokenizer {
+        Tokenizer::from_file(path, config.max_length)?
+    } else {
+        let texts = train.iter().flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair));
+        let texts = texts.map(String::as_str);
+        let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
+        Tokenizer::new(words, config.max_length)?
     };
     let train_tokens = train
         .iter()

@@ -64,7 +64,7 @@ impl Cli {
 
 #[derive(Debug, Args)]
 struct FinetuneArgs {
-    /// Folder of a BERT encoder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt
+    /// Folder of a BERT encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or vocab.txt
     #[arg(long, value_name = "DIR")]
     encoder: PathBuf,
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
@@ -202,7 +202,7 @@ struct PredictArgs {
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Teacher folder: what `finetune` wrote, or a BertForSequenceClassification of transformers
+    /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Address to listen on; port 0 takes a free one
