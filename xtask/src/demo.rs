@@ -32,12 +32,12 @@ const FULL: Settings = Settings {
     train: usize::MAX,
     dev: usize::MAX,
     test: usize::MAX,
-    teacher: "--epochs 3 --batch-size 32 --lr 5e-5",
-    student: "--epochs 8 --batch-size 32 --optimizer adam --lr 1e-3",
+    teacher: "--epochs 2 --batch-size 32 --lr 1e-4",
+    student: "--epochs 5 --batch-size 32 --optimizer adam --lr 1e-3",
 };
 
 const QUICK: Settings = Settings {
-    train: 2_000,
+    train: 1_600,
     dev: 500,
     test: 1_000,
     teacher: "--epochs 2 --batch-size 32 --lr 1e-4",

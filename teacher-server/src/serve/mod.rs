@@ -1,7 +1,7 @@
 //! A server from start to stop: listen, load, warm up, report SERVING, drain, end.
 //!
-//! The way of an example: [`admission`] checks and tokenises it, [`engine`] finds its row or queues it,
-//! [`queue`] decides which examples share a forward pass, [`compute`] runs it.
+//! The way of an example: `admission` checks and tokenises it, `engine` finds its row or queues it,
+//! `queue` decides which examples share a forward pass, `compute` runs it.
 
 mod admission;
 mod compute;
