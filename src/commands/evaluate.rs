@@ -26,6 +26,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// Examples judged.
     pub examples: usize,
+    /// Those among them that are longer than the model reads.
+    pub truncated: usize,
     /// Time for tokenising and computing all of them.
     pub took: Duration,
 }
@@ -34,6 +36,12 @@ impl Evaluation {
     /// Examples in a second, tokenising included.
     pub fn sentences_per_second(&self) -> f64 {
         self.examples as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+
+    /// Says, once it is known and if there are any, that the ends of long texts were not read; `of` is
+    /// what they were read from.
+    pub fn say_truncated(&self, of: impl std::fmt::Display) {
+        say_truncated(self.truncated, self.examples, of);
     }
 
     /// The numbers for `--json`; `bytes` is the size of the weights on disk.
@@ -65,6 +73,7 @@ pub fn evaluate_model<M: Classifier>(
     let model = load()?;
     let examples = resolve(records, options.labels.as_deref(), model.labels())?;
     let evaluation = judge(&model, &examples)?;
+    evaluation.say_truncated(options.data.display());
     if let Some(path) = &options.json {
         let bytes = weights.metadata().map_or(0, |metadata| metadata.len());
         let json = evaluation.to_json(&model, bytes, options.compute.threads());
@@ -74,6 +83,12 @@ pub fn evaluate_model<M: Classifier>(
     let report = &evaluation.report;
     write!(io::stdout(), "{report}\n{}", report.matrix_table())
         .map_err(cannot_write("standard output"))
+}
+
+pub(super) fn say_truncated(truncated: usize, examples: usize, of: impl std::fmt::Display) {
+    if truncated > 0 {
+        warn!(truncated, examples, %of, "texts are longer than the model reads; their ends were cut off");
+    }
 }
 
 /// Examples with their labels as the model numbers them; `names` is what the data's ids mean where that
@@ -97,7 +112,8 @@ fn resolve(
     Ok(examples)
 }
 
-/// Labels `examples`, whose hard labels index the model's own label set, and compares.
+/// Labels `examples`, whose hard labels index the model's own label set, and compares. Silent, so that
+/// it can be called every epoch.
 pub fn judge(model: &dyn Classifier, examples: &[Example]) -> Result<Evaluation, ModelError> {
     let start = Instant::now();
     let texts = examples.iter().map(|e| (e.text.as_str(), e.text_pair.as_deref()));
@@ -105,13 +121,6 @@ pub fn judge(model: &dyn Classifier, examples: &[Example]) -> Result<Evaluation,
     let took = start.elapsed();
 
     let truncated = predictions.iter().filter(|p| p.truncated).count();
-    if truncated > 0 {
-        warn!(
-            truncated,
-            of = examples.len(),
-            "texts are longer than the model reads; their ends were cut off"
-        );
-    }
     let labelled = || examples.iter().zip(&predictions).filter_map(|(e, p)| Some((e.label?, p)));
     let pairs = labelled().map(|(label, p)| (label, p.label()));
     let report = ClassificationReport::from_pairs(pairs, model.labels().names());
@@ -119,7 +128,7 @@ pub fn judge(model: &dyn Classifier, examples: &[Example]) -> Result<Evaluation,
     for (label, prediction) in labelled() {
         loss.add(cross_entropy(&prediction.logits, label), 1);
     }
-    Ok(Evaluation { report, loss: loss.value(), examples: examples.len(), took })
+    Ok(Evaluation { report, loss: loss.value(), examples: examples.len(), truncated, took })
 }
 
 /// `log Σ exp(z) - z_y`, in float64 from the largest down.

@@ -1,8 +1,15 @@
 //! How a program starts and ends: logs on standard error, exit code 0, 1 or 2.
 
-use std::{error::Error, fmt, io::IsTerminal as _, process::ExitCode};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use tracing_subscriber::EnvFilter;
+
+use super::CommandError;
 
 /// A flag or a combination of flags that cannot be meant; exit code 2.
 #[derive(Debug)]
@@ -28,11 +35,20 @@ pub fn run(program: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
         .init();
     match program() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// Whoever read the output has seen enough, as `head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<CommandError>(),
+        Some(CommandError::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe
+    )
 }
 
 #[expect(clippy::print_stderr, reason = "the program's last words, whatever RUST_LOG says")]

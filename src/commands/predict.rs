@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use tracing::info;
 
-use super::{CommandError, PredictOptions, cannot_write};
+use super::{CommandError, PredictOptions, cannot_write, evaluate::say_truncated};
 use crate::{
     data::{InputFormat, InputRecords, Record},
     models::{Classifier, ModelError, classify, softmax},
@@ -46,7 +46,7 @@ pub fn predict(
     out: &mut impl Write,
 ) -> Result<usize, CommandError> {
     let failed = || cannot_write("the output");
-    let mut written = 0;
+    let (mut written, mut truncated) = (0, 0);
     loop {
         let mut bad = None;
         let records: Vec<Record> = input
@@ -69,15 +69,15 @@ pub fn predict(
             });
             if prediction.truncated {
                 line["truncated"] = json!(true);
+                truncated += 1;
             }
             writeln!(out, "{line}").map_err(failed())?;
         }
         out.flush().map_err(failed())?;
         written += records.len();
-        match bad {
-            Some(cause) => return Err(cause.into()),
-            None if records.len() < LINES_AT_ONCE => return Ok(written),
-            None => {}
+        if bad.is_some() || records.len() < LINES_AT_ONCE {
+            say_truncated(truncated, written, "the input");
+            return bad.map_or(Ok(written), |cause| Err(cause.into()));
         }
     }
 }

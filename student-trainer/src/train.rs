@@ -73,6 +73,7 @@ fn finish(
             None => Value::Null,
             Some(examples) => {
                 let evaluation = judge(&best, examples)?;
+                evaluation.say_truncated(name);
                 write_report(folder.path(), name, &evaluation.report)
                     .with_context(|| format!("cannot write the {name} report"))?;
                 score(&evaluation.report)

@@ -97,6 +97,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     let sets = [("dev", Some(&data.dev)), ("test", data.test.as_ref())];
     for (name, examples) in sets.into_iter().filter_map(|(n, e)| Some((n, e?))) {
         let evaluation = judge(&teacher, examples)?;
+        evaluation.say_truncated(name);
         write_report(&config.output, name, &evaluation.report)
             .with_context(|| format!("cannot write the {name} report"))?;
         writeln!(out, "{name}\n{}", evaluation.report)?;

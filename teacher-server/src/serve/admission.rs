@@ -17,7 +17,7 @@ use lectern::wire::{
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use super::engine::{Engine, Waiter};
@@ -106,7 +106,12 @@ async fn serve_student(
     messages: &mpsc::Sender<Result<TeacherMessage, Status>>,
     draining: CancellationToken,
 ) -> Result<(), Status> {
-    let Some(first) = inbound.message().await? else {
+    let first = tokio::select! {
+        biased;
+        () = draining.cancelled() => return Err(shutting_down()),
+        first = inbound.message() => first.map_err(over_a_limit)?,
+    };
+    let Some(first) = first else {
         return Ok(());
     };
     let Some(student_message::Message::Hello(hello)) = first.message else {
@@ -137,7 +142,7 @@ async fn serve_student(
                 stream.write(&taken, encoding, messages).await?;
             }
             () = draining.cancelled(), if reading => reading = false,
-            message = inbound.message(), if reading => match message? {
+            message = inbound.message(), if reading => match message.map_err(over_a_limit)? {
                 Some(message) => stream.read(message).await?,
                 None => reading = false,
             },
@@ -145,6 +150,14 @@ async fn serve_student(
     }
     info!(experiment, rows = stream.rows, unanswered = stream.in_flight.len(), "student left");
     if draining.is_cancelled() { Err(shutting_down()) } else { Ok(()) }
+}
+
+/// tonic calls a message over the decoding limit `OUT_OF_RANGE`; the contract, `RESOURCE_EXHAUSTED`.
+fn over_a_limit(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => Status::resource_exhausted(status.message()),
+        _ => status,
+    }
 }
 
 /// Checks a hello; the encoding it asks for.

@@ -1,0 +1,197 @@
+//! One run's configuration: flags over a TOML file over defaults, checked once.
+
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, time::Duration};
+
+use lectern::{
+    commands::Usage,
+    data::Columns,
+    training::{Loss, OptimizerKind},
+    wire::Encoding,
+};
+
+pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
+
+use crate::labels::TeacherUrl;
+
+/// A run's configuration, complete and checked.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each field is the setting of the same name")]
+pub struct TrainConfig {
+    pub train: PathBuf,
+    pub dev: PathBuf,
+    pub test: Option<PathBuf>,
+    pub output: PathBuf,
+    pub name: String,
+    pub labels: Option<PathBuf>,
+    pub columns: Columns,
+    pub teacher: Option<TeacherUrl>,
+    pub on_missing: OnMissing,
+    pub teacher_patience: Duration,
+    pub encoding: Encoding,
+    pub label_memory: u64,
+    pub student: StudentKind,
+    pub tokenizer: Option<PathBuf>,
+    pub vocabulary_size: usize,
+    pub min_count: usize,
+    pub max_length: usize,
+    pub loss: Loss,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub lr: f64,
+    pub optimizer: OptimizerKind,
+    pub clip_norm: f64,
+    pub patience: Option<usize>,
+    pub seed: u32,
+    /// All of the above with defaults filled in, for the run folder; reads back as `--config`.
+    pub resolved: TrainOptions,
+}
+
+impl TrainOptions {
+    /// Fills in the defaults and checks everything that can be checked without opening a file.
+    pub fn resolve(mut self) -> Result<TrainConfig, Usage> {
+        let missing = |flag: &str| Usage(format!("--{flag} is missing (or `{flag}` in --config)"));
+        let train = self.train.clone().ok_or_else(|| missing("train"))?;
+        let dev = self.dev.clone().ok_or_else(|| missing("dev"))?;
+        let output = self.output.clone().ok_or_else(|| missing("output"))?;
+        let folder = output.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = self.name.get_or_insert(folder.unwrap_or_else(|| "run".to_owned())).clone();
+        let teacher = self
+            .teacher
+            .as_deref()
+            .map(|url| url.parse::<TeacherUrl>().map_err(|cause| Usage(cause.to_string())))
+            .transpose()?;
+        let loss = self.resolve_loss(teacher.is_some())?;
+        let optimizer = self.resolve_optimizer()?;
+        let lr = *self.lr.get_or_insert(match optimizer {
+            OptimizerKind::Sgd { .. } => 0.05,
+            OptimizerKind::Adam | OptimizerKind::AdamW { .. } => 1e-3,
+        });
+        let config = TrainConfig {
+            train,
+            dev,
+            test: self.test.clone(),
+            output,
+            name,
+            labels: self.labels.clone(),
+            columns: Columns {
+                text: self.text_column.clone(),
+                text_pair: self.text_pair_column.clone(),
+                label: self.label_column.clone(),
+            },
+            teacher,
+            on_missing: *self.on_missing.get_or_insert_default(),
+            teacher_patience: Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
+            encoding: (*self.encoding.get_or_insert(EncodingOption::Float32)).into(),
+            label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
+            student: *self.student.get_or_insert(StudentKind::Bilstm),
+            tokenizer: self.tokenizer.clone(),
+            vocabulary_size: at_least(
+                "vocabulary-size",
+                *self.vocabulary_size.get_or_insert(30_000),
+                3,
+            )?,
+            min_count: *self.min_count.get_or_insert(2),
+            max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
+            loss,
+            epochs: at_least("epochs", *self.epochs.get_or_insert(10), 1)?,
+            batch_size: at_least("batch-size", *self.batch_size.get_or_insert(64), 1)?,
+            lr: positive("lr", lr)?,
+            optimizer,
+            clip_norm: positive("clip-norm", *self.clip_norm.get_or_insert(5.0))?,
+            patience: self.patience.map(|epochs| at_least("patience", epochs, 1)).transpose()?,
+            seed: *self.seed.get_or_insert(1),
+            resolved: TrainOptions::default(),
+        };
+        Ok(TrainConfig { resolved: self, ..config })
+    }
+
+    fn resolve_loss(&mut self, has_teacher: bool) -> Result<Loss, Usage> {
+        let default = if has_teacher { LossKind::CeMse } else { LossKind::CrossEntropy };
+        let kind = *self.loss.get_or_insert(default);
+        let only_for = |flag: &str, value: Option<f64>, wanted: LossKind| match value {
+            Some(_) if kind != wanted => {
+                let wanted = wanted.name();
+                Err(Usage(format!("--{flag} belongs to --loss {wanted}, not {}", kind.name())))
+            }
+            _ => Ok(()),
+        };
+        only_for("alpha", self.alpha, LossKind::Kl)?;
+        only_for("temperature", self.temperature, LossKind::Kl)?;
+        only_for("ce-weight", self.ce_weight, LossKind::CeMse)?;
+        only_for("mse-weight", self.mse_weight, LossKind::CeMse)?;
+        let loss = match kind {
+            LossKind::CrossEntropy => Loss::CrossEntropy,
+            LossKind::Mse => Loss::Mse,
+            LossKind::CeMse => Loss::CeMse {
+                ce_weight: not_negative("ce-weight", *self.ce_weight.get_or_insert(1.0))?,
+                mse_weight: positive("mse-weight", *self.mse_weight.get_or_insert(2.0))?,
+            },
+            LossKind::Kl => Loss::Kl {
+                alpha: share("alpha", *self.alpha.get_or_insert(0.5))?,
+                temperature: positive("temperature", *self.temperature.get_or_insert(2.0))?,
+            },
+        };
+        match (loss.needs_teacher(), has_teacher) {
+            (true, false) => Err(Usage(format!(
+                "--loss {} needs a teacher: give --teacher http://HOST:PORT",
+                kind.name()
+            ))),
+            (false, true) => Err(Usage(
+                "--loss cross-entropy would not use the teacher: leave --teacher out, or choose another loss"
+                    .to_owned(),
+            )),
+            _ => Ok(loss),
+        }
+    }
+
+    fn resolve_optimizer(&mut self) -> Result<OptimizerKind, Usage> {
+        let kind = *self.optimizer.get_or_insert(OptimizerName::Adam);
+        if self.momentum.is_some() && kind != OptimizerName::Sgd {
+            return Err(Usage("--momentum belongs to --optimizer sgd".to_owned()));
+        }
+        if self.weight_decay.is_some() && kind != OptimizerName::Adamw {
+            return Err(Usage("--weight-decay belongs to --optimizer adamw".to_owned()));
+        }
+        Ok(match kind {
+            OptimizerName::Sgd => OptimizerKind::Sgd {
+                momentum: share("momentum", *self.momentum.get_or_insert(0.0))?,
+            },
+            OptimizerName::Adam => OptimizerKind::Adam,
+            OptimizerName::Adamw => OptimizerKind::AdamW {
+                weight_decay: share("weight-decay", *self.weight_decay.get_or_insert(0.01))?,
+            },
+        })
+    }
+}
+
+fn at_least(flag: &str, value: usize, least: usize) -> Result<usize, Usage> {
+    if value >= least {
+        Ok(value)
+    } else {
+        Err(Usage(format!("--{flag} {value}: must be at least {least}")))
+    }
+}
+
+fn positive(flag: &str, value: f64) -> Result<f64, Usage> {
+    if value > 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Usage(format!("--{flag} {value}: must be positive")))
+    }
+}
+
+fn not_negative(flag: &str, value: f64) -> Result<f64, Usage> {
+    if value == 0.0 { Ok(value) } else { positive(flag, value) }
+}
+
+fn share(flag: &str, value: f64) -> Result<f64, Usage> {
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Usage(format!("--{flag} {value}: must lie between 0 and 1")))
+    }
+}

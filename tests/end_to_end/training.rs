@@ -1,0 +1,198 @@
+//! Whole training runs against a server: what they leave behind, and that they can be repeated.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use lectern::{
+    data::LabelSet,
+    models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, classify},
+};
+use serde_json::{Value, json};
+use student_trainer::{
+    config::{LossKind, StudentKind, TrainOptions},
+    train::train,
+};
+use tch::Device;
+use teacher_server::serve::ServeConfig;
+
+use crate::support::{Server, relabelled, rows_alone};
+
+/// Weights come from libtorch's one random state, so one run at a time may draw from it.
+static RANDOM_STATE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    tch::set_num_threads(1);
+    RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Texts whose one telling word says the label.
+fn rows(subjects: &[&str]) -> Vec<(String, &'static str)> {
+    let words = [("dull", "negative"), ("new", "neutral"), ("great", "positive")];
+    let row =
+        |subject: &&str| words.map(|(word, label)| (format!("the {subject} is {word}"), label));
+    subjects.iter().flat_map(row).collect()
+}
+
+fn write(path: &Path, rows: &[(String, &str)]) -> PathBuf {
+    let line = |(text, label): &(String, &str)| json!({"text": text, "label": label}).to_string();
+    fs::write(path, rows.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();
+    path.to_owned()
+}
+
+/// A small student of the server's teacher, whose files lie in `folder`.
+fn options(folder: &Path, server: &Server, run: &str) -> TrainOptions {
+    let train = rows(&["film", "movie", "story", "plot", "cast", "scene", "actor", "play"]);
+    TrainOptions {
+        train: Some(write(&folder.join("train.jsonl"), &train)),
+        dev: Some(write(&folder.join("dev.jsonl"), &rows(&["film", "plot"]))),
+        test: Some(write(&folder.join("test.jsonl"), &rows(&["cast", "story", "play"]))),
+        output: Some(folder.join(run)),
+        teacher: Some(server.url().to_string()),
+        student: Some(StudentKind::BilstmPaper),
+        min_count: Some(1),
+        epochs: Some(2),
+        batch_size: Some(8),
+        ..TrainOptions::default()
+    }
+}
+
+fn run(options: TrainOptions) -> PathBuf {
+    let config = options.resolve().unwrap();
+    train(&config, Device::Cpu).unwrap();
+    config.output
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_same_run_twice_gives_the_same_bytes_and_another_seed_others() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let weights =
+        |run: &Path| [BEST_WEIGHTS, LAST_WEIGHTS].map(|name| fs::read(run.join(name)).unwrap());
+    let first = weights(&run(options(folder.path(), &server, "first")));
+    let second = weights(&run(options(folder.path(), &server, "second")));
+    // Not assert_eq: it would print megabytes.
+    assert!(first == second);
+    let other = TrainOptions { seed: Some(2), ..options(folder.path(), &server, "other") };
+    assert!(first[1] != weights(&run(other))[1]);
+}
+
+#[test]
+fn a_run_folder_is_complete_and_needs_no_teacher_afterwards() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let card = server.card();
+    let run = run(options(folder.path(), &server, "run"));
+    server.stop();
+
+    let mut names: Vec<String> = fs::read_dir(&run)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected = [
+        "best.safetensors",
+        "config.toml",
+        "dev_report.json",
+        "dev_report.txt",
+        "labels.json",
+        "last.safetensors",
+        "metrics.jsonl",
+        "model.json",
+        "summary.json",
+        "teacher.json",
+        "test_report.json",
+        "test_report.txt",
+        "tokenizer.json",
+    ];
+    assert_eq!(names, expected);
+
+    assert_eq!(read_json(&run.join("teacher.json")), serde_json::to_value(&card).unwrap());
+    assert_eq!(read_json(&run.join("labels.json")), json!(card.labels));
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let epochs = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(epochs.map(|line| line["epoch"].clone()).collect::<Vec<_>>(), [1, 2]);
+
+    let summary = read_json(&run.join("summary.json"));
+    assert_eq!(summary["name"], "run");
+    for (set, examples) in [("dev", 6), ("test", 9)] {
+        let report = read_json(&run.join(format!("{set}_report.json")));
+        assert_eq!(summary[set]["accuracy"], report["accuracy"]);
+        assert_eq!(summary[set]["macro_f1"], report["macro avg"]["f1-score"]);
+        let matrix = report["confusion_matrix"].as_array().unwrap().iter();
+        let counted: u64 =
+            matrix.flat_map(|row| row.as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(counted, examples, "{set}");
+    }
+    for key in ["best_epoch", "parameters", "wait_share", "train_seconds", "examples_per_second"] {
+        assert!(summary[key].is_number(), "{key}");
+    }
+    // 24 different texts in two epochs: the second needs no answer of its own.
+    let stream = |key: &str| summary["stream"][key].as_u64().unwrap();
+    assert_eq!((stream("asked"), stream("joined") + stream("from_memory")), (24, 24));
+
+    let student = Student::load(&run, Device::Cpu).unwrap();
+    assert_eq!(summary["parameters"], student.parameters().count());
+    let resolved =
+        TrainOptions { output: Some(folder.path().join("again")), ..TrainOptions::default() };
+    let again = resolved.over_file(Some(&run.join("config.toml"))).unwrap().resolve().unwrap();
+    assert_eq!((again.epochs, again.batch_size, again.seed), (2, 8, 1));
+}
+
+#[test]
+fn labels_are_matched_with_the_teachers_by_name_whatever_the_order() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let order = ["positive", "negative", "neutral"];
+    let model = relabelled(folder.path(), order);
+    let server = Server::with(ServeConfig { model, ..Server::config() });
+    // Sorted, the data's labels are negative, neutral, positive.
+    let run = run(TrainOptions {
+        loss: Some(LossKind::CeMse),
+        mse_weight: Some(1e-6),
+        epochs: Some(15),
+        ..options(folder.path(), &server, "hard")
+    });
+    let labels: LabelSet = serde_json::from_value(read_json(&run.join("labels.json"))).unwrap();
+    assert_eq!(labels.names(), order);
+    let student = Student::load(&run, Device::Cpu).unwrap();
+    for (text, label) in rows(&["film", "cast"]) {
+        let answers = classify(&student, std::iter::once((text.as_str(), None))).unwrap();
+        assert_eq!(student.labels().names()[answers[0].label()], label, "{text}");
+    }
+    assert_eq!(read_json(&run.join("summary.json"))["test"]["accuracy"], 1.0);
+}
+
+#[test]
+fn a_student_of_soft_labels_alone_learns_the_teachers_logits() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let run = run(TrainOptions {
+        loss: Some(LossKind::Mse),
+        epochs: Some(40),
+        ..options(folder.path(), &server, "soft")
+    });
+    fs::copy(run.join(LAST_WEIGHTS), run.join(BEST_WEIGHTS)).unwrap();
+    let student = Student::load(&run, Device::Cpu).unwrap();
+    let texts: Vec<_> =
+        rows(&["film", "cast", "play"]).into_iter().map(|(text, _)| (text, None)).collect();
+    let answers = classify(&student, texts.iter().map(|(text, _)| (text.as_str(), None))).unwrap();
+    for ((answer, teacher), (text, _)) in answers.iter().zip(rows_alone(&texts)).zip(&texts) {
+        // Half of what lies between any two of the teacher's logits: nearer is the right class.
+        let apart = [(0, 1), (0, 2), (1, 2)].map(|(a, b)| (teacher[a] - teacher[b]).abs());
+        let tolerance = apart.into_iter().fold(f32::INFINITY, f32::min) / 2.0;
+        assert!(tolerance > 0.01, "{text}: {teacher:?} cannot tell classes apart");
+        for (a, b) in answer.logits.iter().zip(&teacher) {
+            assert!((a - b).abs() < tolerance, "{text}: {:?} from {teacher:?}", answer.logits);
+        }
+    }
+}
