@@ -5,6 +5,7 @@ mod batch;
 pub mod bert;
 pub mod bilstm;
 mod classifier;
+mod folder;
 mod layers;
 mod parameters;
 mod pickle;
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 /// Why a model cannot be built, read or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A file that is not there or cannot be read.
+    /// A file that is not there, or cannot be read or written.
     #[error("{path}: {source}")]
     Read {
         /// The file.

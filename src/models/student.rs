@@ -1,6 +1,6 @@
 //! A student: a small model with its tokenizer and labels, complete in one run folder.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -8,9 +8,10 @@ use tch::{Device, Tensor};
 use super::{
     Builder, Classifier, ModelError, Parameters, TokenBatch,
     bilstm::{BiLstm, BiLstmConfig},
+    folder::{read_json, write_text},
     weights::{read_weights, write_weights},
 };
-use crate::{data::LabelSet, files::write_atomically, text::Tokenizer};
+use crate::{data::LabelSet, text::Tokenizer};
 
 /// What a student is built from; `model.json` of a run folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,14 +93,9 @@ impl Student {
 
     /// Writes everything but the weights.
     pub fn save_description(&self, run: &Path) -> Result<(), ModelError> {
-        let write = |name: &str, text: String| {
-            let path = run.join(name);
-            write_atomically(&path, text.as_bytes())
-                .map_err(|source| ModelError::Read { path, source })
-        };
-        write(CONFIG, format!("{:#}\n", serde_json::json!(self.config)))?;
-        write(LABELS, format!("{:#}\n", serde_json::json!(self.labels)))?;
-        write(TOKENIZER, self.tokenizer.json().to_owned())
+        write_text(run, CONFIG, &format!("{:#}\n", serde_json::json!(self.config)))?;
+        write_text(run, LABELS, &format!("{:#}\n", serde_json::json!(self.labels)))?;
+        write_text(run, TOKENIZER, self.tokenizer.json())
     }
 
     /// Writes the weights as they are now under `name`.
@@ -128,13 +124,4 @@ impl Classifier for Student {
     fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
         self.model.logits(batch, false)
     }
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-    serde_json::from_str(&text).map_err(|cause| ModelError::Malformed {
-        path: path.to_owned(),
-        cause: format!("not the file of a run: {cause}"),
-    })
 }

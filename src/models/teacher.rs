@@ -14,10 +14,11 @@ use tch::{Device, Kind, Tensor};
 use super::{
     Builder, Classifier, Init, ModelError, Parameters, TokenBatch,
     bert::{Bert, BertConfig},
+    folder::{malformed, read_json, write_text},
     layers::{Linear, dropout},
     weights::{bytes, find_weights, write_weights},
 };
-use crate::{data::LabelSet, files::write_atomically, text::Tokenizer, wire::Fingerprint};
+use crate::{data::LabelSet, text::Tokenizer, wire::Fingerprint};
 
 /// Changes when the same folder would be read, tokenised or computed differently.
 const PREPROCESSING_VERSION: &str = "lectern teacher 1";
@@ -73,7 +74,7 @@ impl Teacher {
     /// Reads a finished classifier: a folder that [`save`](Self::save) wrote, or a
     /// `BertForSequenceClassification` of `transformers`.
     pub fn load(folder: &Path, device: Device) -> Result<Self, ModelError> {
-        let config = read_config(folder)?;
+        let config: Value = read_json(&folder.join("config.json"))?;
         let settings = settings(folder, &config)?;
         let labels = labels(folder, &config)?;
         Self::build(folder, config, settings, labels, device, Init::Required)
@@ -87,7 +88,7 @@ impl Teacher {
         settings: TeacherSettings,
         device: Device,
     ) -> Result<Self, ModelError> {
-        let config = read_config(folder)?;
+        let config: Value = read_json(&folder.join("config.json"))?;
         let std = bert_config(folder, &config)?.initializer_range;
         Self::build(folder, config, settings, labels, device, Init::Normal(std))
     }
@@ -233,20 +234,15 @@ impl Teacher {
     /// With pooler pooling `transformers` loads it as `BertForSequenceClassification`; with the others
     /// the folder says so under `lectern.pooling`, as `transformers` has no such class.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            write_atomically(&path, text.as_bytes())
-                .map_err(|source| ModelError::Read { path, source })
-        };
         fs::create_dir_all(folder)
             .map_err(|source| ModelError::Read { path: folder.to_owned(), source })?;
         for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
             if let Ok(text) = fs::read_to_string(self.folder.join(name)) {
-                write(name, &text)?;
+                write_text(folder, name, &text)?;
             }
         }
-        write("tokenizer.json", self.tokenizer.json())?;
-        write("config.json", &format!("{:#}\n", self.config_to_save()))?;
+        write_text(folder, "tokenizer.json", self.tokenizer.json())?;
+        write_text(folder, "config.json", &format!("{:#}\n", self.config_to_save()))?;
         write_weights(&folder.join("model.safetensors"), self.parameters.iter())
     }
 
@@ -319,17 +315,6 @@ fn canonical_names(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> 
             (if is_bare { format!("bert.{name}") } else { name }, tensor)
         })
         .collect()
-}
-
-fn malformed(path: &Path, cause: impl Into<String>) -> ModelError {
-    ModelError::Malformed { path: path.to_owned(), cause: cause.into() }
-}
-
-fn read_config(folder: &Path) -> Result<Value, ModelError> {
-    let path = folder.join("config.json");
-    let text = fs::read_to_string(&path)
-        .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-    serde_json::from_str(&text).map_err(|cause| malformed(&path, format!("not JSON: {cause}")))
 }
 
 fn bert_config(folder: &Path, config: &Value) -> Result<BertConfig, ModelError> {

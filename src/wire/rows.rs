@@ -29,11 +29,11 @@ impl Encoding {
         }
     }
 
-    /// Whether every value of a row survives this encoding within its error bound.
-    fn holds(self, values: &[f32]) -> bool {
+    /// The first value that this encoding cannot hold within its error bound.
+    fn beyond(self, values: &[f32]) -> Option<f32> {
         match self {
-            Self::Float32 => true,
-            Self::Float16 => values.iter().all(|&v| f16::from_f32(v).is_finite()),
+            Self::Float32 => None,
+            Self::Float16 => values.iter().copied().find(|&v| !f16::from_f32(v).is_finite()),
         }
     }
 
@@ -122,22 +122,21 @@ pub fn encode_rows(answers: &[Answer], classes: usize, encoding: Encoding) -> pr
     let mut values = Vec::with_capacity(answers.len() * classes * encoding.bytes_per_value());
     for Answer { id, outcome } in answers {
         match outcome {
-            Ok(row) if encoding.holds(&row.logits) => {
-                rows.ids.push(*id);
-                hashes.extend(row.content.as_bytes());
-                encoding.write(&row.logits, &mut values);
-                if row.truncated {
-                    rows.truncated.push(*id);
+            Ok(row) => match encoding.beyond(&row.logits) {
+                None => {
+                    rows.ids.push(*id);
+                    hashes.extend(row.content.as_bytes());
+                    encoding.write(&row.logits, &mut values);
+                    if row.truncated {
+                        rows.truncated.push(*id);
+                    }
                 }
-            }
-            Ok(row) => rows.errors.push(proto::ExampleError {
-                id: *id,
-                code: FailureCode::NotRepresentable.into(),
-                message: format!(
-                    "logits {:?} exceed the range of {encoding:?}; ask for float32",
-                    row.logits
-                ),
-            }),
+                Some(logit) => rows.errors.push(proto::ExampleError {
+                    id: *id,
+                    code: FailureCode::NotRepresentable.into(),
+                    message: format!("logit {logit} does not fit {encoding:?}; ask for float32"),
+                }),
+            },
             Err(failure) => rows.errors.push(proto::ExampleError {
                 id: *id,
                 code: failure.code.into(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lectern::wire::{
-    Answer, ContentHash, Encoding, Failure, FailureCode, Limits, encode_rows,
+    Answer, ContentHash, Encoding, Failure, FailureCode, Limits, TeacherCard, encode_rows,
     proto::{
         self, DescribeRequest, Example, ExampleBatch, Hello, StudentMessage, TeacherMessage,
         student_message, teacher_message,
@@ -22,9 +22,12 @@ use tracing::{info, warn};
 
 use super::engine::{Engine, Waiter};
 
-/// Answers in one message, at most: 64 rows of 5 classes fit one HTTP/2 frame of 16 KiB many times,
-/// and a student sees its first row early.
+/// Answers in one message, at most: enough that framing costs nothing beside the rows, few enough that
+/// a student sees its first row early.
 const MAX_ROWS_PER_MESSAGE: usize = 256;
+
+/// Bytes of an answer beside its logits, at most: id, content hash, or a failure's message.
+const ANSWER_OVERHEAD: usize = 512;
 
 /// Messages written ahead of a student that reads slowly; its rows wait in their own places instead.
 const MESSAGES_AHEAD: usize = 2;
@@ -128,7 +131,8 @@ async fn serve_student(
     let mut stream = StudentStream { engine, answers, in_flight: HashSet::new(), credits, rows: 0 };
     let watched = Arc::clone(&stream.engine);
     let mut failed = std::pin::pin!(watched.failed());
-    let mut taken = Vec::with_capacity(MAX_ROWS_PER_MESSAGE);
+    let most = rows_per_message(stream.engine.card());
+    let mut taken = Vec::with_capacity(most);
     let mut reading = true;
     while reading || !stream.in_flight.is_empty() {
         taken.clear();
@@ -138,7 +142,7 @@ async fn serve_student(
                 return Err(Status::internal(format!("the teacher failed: {cause}")));
             }
             () = messages.closed() => break,
-            _ = answered.recv_many(&mut taken, MAX_ROWS_PER_MESSAGE) => {
+            _ = answered.recv_many(&mut taken, most) => {
                 stream.write(&taken, encoding, messages).await?;
             }
             () = draining.cancelled(), if reading => reading = false,
@@ -158,6 +162,12 @@ fn over_a_limit(status: Status) -> Status {
         Code::OutOfRange => Status::resource_exhausted(status.message()),
         _ => status,
     }
+}
+
+/// How many answers fit one message whatever they hold.
+fn rows_per_message(card: &TeacherCard) -> usize {
+    let bytes = ANSWER_OVERHEAD + 4 * card.labels.len();
+    (card.limits.max_message_bytes / bytes).clamp(1, MAX_ROWS_PER_MESSAGE)
 }
 
 /// Checks a hello; the encoding it asks for.

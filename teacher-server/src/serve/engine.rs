@@ -278,10 +278,11 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 fn row(content: ContentHash, logits: Vec<f32>, truncated: bool) -> Result<Row, Failure> {
-    if logits.iter().all(|logit| logit.is_finite()) {
-        Ok(Row { content, logits: logits.into(), truncated })
-    } else {
-        let message = format!("the teacher's logits are not finite: {logits:?}");
-        Err(Failure { code: FailureCode::NotFinite, message })
+    match logits.iter().find(|logit| !logit.is_finite()) {
+        None => Ok(Row { content, logits: logits.into(), truncated }),
+        Some(logit) => {
+            let message = format!("the teacher's logits hold {logit}; check the teacher's weights");
+            Err(Failure { code: FailureCode::NotFinite, message })
+        }
     }
 }
