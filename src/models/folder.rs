@@ -11,7 +11,10 @@ use crate::files::write_atomically;
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-    serde_json::from_str(&text).map_err(|cause| malformed(path, cause.to_string()))
+    serde_json::from_str(&text).map_err(|cause| {
+        let what = if cause.is_data() { "cannot be understood" } else { "not JSON" };
+        malformed(path, format!("{what}: {cause}"))
+    })
 }
 
 /// Writes `name` in `folder`, whole or not at all.
