@@ -8,13 +8,15 @@ mod options;
 mod output;
 mod predict;
 mod progress;
+mod tokenise;
 
 pub use evaluate::{Evaluation, evaluate_model, judge, write_report};
 pub use exit::{Usage, run};
 pub use options::{ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions};
-pub use output::claim_folder;
+pub use output::{check_free, claim_folder};
 pub use predict::{predict, predict_with};
 pub use progress::Progress;
+pub use tokenise::tokenise;
 
 use std::path::PathBuf;
 

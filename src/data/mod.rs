@@ -11,6 +11,7 @@ mod parquet;
 mod read;
 mod resolve;
 mod sampler;
+mod splits;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -22,4 +23,5 @@ pub use labels::{LabelError, LabelSet};
 pub use read::read_records;
 pub use resolve::Records;
 pub use sampler::epoch_batches;
+pub use splits::{SplitFiles, Splits};
 pub use stream::{InputFormat, InputRecords};

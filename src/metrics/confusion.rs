@@ -32,17 +32,6 @@ impl ConfusionMatrix {
         self.counts[truth * self.classes + predicted] += 1;
     }
 
-    /// Adds another matrix's counts.
-    ///
-    /// # Panics
-    /// If it has another number of classes.
-    pub fn merge(&mut self, other: &Self) {
-        assert_eq!(self.classes, other.classes, "matrices of the same classes");
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
-        }
-    }
-
     /// How many examples of class `truth` were predicted as `predicted`.
     pub fn count(&self, truth: usize, predicted: usize) -> usize {
         self.rows().nth(truth).and_then(|row| row.get(predicted)).copied().unwrap_or(0)
@@ -111,13 +100,6 @@ mod tests {
         assert_eq!(matrix.rows().collect::<Vec<_>>(), [[1, 2], [0, 1]]);
         assert_eq!(matrix.count(0, 1), 2);
         assert_eq!((matrix.total(), matrix.correct()), (4, 2));
-    }
-
-    #[test]
-    fn parts_merged_are_the_whole() {
-        let mut first = matrix(&[(0, 1), (1, 1)]);
-        first.merge(&matrix(&[(1, 0), (1, 1)]));
-        assert_eq!(first, matrix(&[(0, 1), (1, 1), (1, 0), (1, 1)]));
     }
 
     #[test]

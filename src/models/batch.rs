@@ -53,16 +53,6 @@ impl TokenBatch {
         };
         Ok(Self { ids: to_device(&ids)?, type_ids: to_device(&type_ids)?, lengths, mask })
     }
-
-    /// `B`.
-    pub fn examples(&self) -> usize {
-        self.lengths.len()
-    }
-
-    /// `B · T`, what a forward pass pays for.
-    pub fn padded_tokens(&self) -> usize {
-        self.examples() * self.lengths.iter().copied().max().unwrap_or(0)
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     tch::manual_seed(config.seed.into());
     let student = Student::fresh(
         prepared.model.clone(),
-        prepared.labels.clone(),
+        prepared.data.labels.clone(),
         prepared.tokenizer.clone(),
         device,
     )?;
@@ -46,8 +46,8 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         student = ?config.student,
         parameters = student.parameters().count(),
         vocabulary = prepared.tokenizer.vocabulary_size(),
-        train = prepared.train.len(),
-        labels = ?prepared.labels.names(),
+        train = prepared.data.train.len(),
+        labels = ?prepared.data.labels.names(),
         loss = ?config.loss,
         teacher = prepared.card.as_ref().map(|card| card.fingerprint.short()),
         "training"
@@ -67,7 +67,7 @@ fn finish(
 ) -> anyhow::Result<Summary> {
     let best = Student::load(folder.path(), device)?;
     let mut scores = serde_json::Map::new();
-    let sets = [("dev", Some(&prepared.dev)), ("test", prepared.test.as_ref())];
+    let sets = [("dev", Some(&prepared.data.dev)), ("test", prepared.data.test.as_ref())];
     for (name, examples) in sets {
         let score = match examples {
             None => Value::Null,
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
             let loss = self.epoch(epoch)?;
             let took = start.elapsed();
             self.trained += took;
-            let dev = judge(self.student, &self.prepared.dev)?;
+            let dev = judge(self.student, &self.prepared.data.dev)?;
             let accuracy = dev.report.accuracy();
             let better = self.best.is_none_or(|(before, _)| accuracy > before);
             if better {
@@ -241,7 +241,8 @@ impl<'a> Run<'a> {
                     labelled.push(example, None);
                 }
                 (Err(missing), OnMissing::Wait) => {
-                    let text: String = self.prepared.train[example].text.chars().take(60).collect();
+                    let text: String =
+                        self.prepared.data.train[example].text.chars().take(60).collect();
                     bail!(
                         "training example {} ({text:?}) has no soft label: {missing}; --on-missing skip \
                          leaves such examples out, hard-only trains on their hard label",
@@ -258,10 +259,10 @@ impl<'a> Run<'a> {
         let tokens: Vec<_> =
             batch.examples.iter().map(|&i| &self.prepared.train_tokens[i]).collect();
         let labels: Vec<i64> = (batch.examples.iter())
-            .filter_map(|&i| self.prepared.train[i].label.map(|label| label as i64))
+            .filter_map(|&i| self.prepared.data.train[i].label.map(|label| label as i64))
             .collect();
         let labels = Tensor::f_from_slice(&labels)?.f_to_device(self.device)?;
-        let soft = batch.soft_targets(self.prepared.labels.len(), self.device)?;
+        let soft = batch.soft_targets(self.prepared.data.labels.len(), self.device)?;
         let logits = self.student.forward(&TokenBatch::new(&tokens, self.device)?)?;
         let loss = self.config.loss.value(&logits, &labels, soft.as_ref())?;
         let gradients = self.optimizer.gradients(&loss)?;
@@ -327,7 +328,7 @@ fn soft_labels(
     let (Some(url), Some(card)) = (&config.teacher, &prepared.card) else {
         return Ok(None);
     };
-    let requests: Vec<Arc<Request>> = (prepared.train.iter())
+    let requests: Vec<Arc<Request>> = (prepared.data.train.iter())
         .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
         .collect();
     let settings = StreamSettings {

@@ -8,15 +8,15 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use lectern::{
-    commands::{Progress, claim_folder, judge, write_report},
-    data::{Columns, Example, LabelSet, LabelUse, epoch_batches, read_records},
+    commands::{Progress, check_free, claim_folder, judge, tokenise, write_report},
+    data::{Columns, SplitFiles, Splits, epoch_batches},
     metrics::Mean,
     models::{Classifier as _, Pooling, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
     training::{Optimizer, OptimizerKind, clip_by_norm, warm_up_then_decay},
 };
 use tch::{Device, Reduction, Tensor};
-use tracing::{info, warn};
+use tracing::info;
 
 /// Which weights move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,14 @@ pub struct FinetuneConfig {
 /// Trains with AdamW, keeps the weights of the epoch that is best on dev, and prints the reports.
 pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::set_num_threads(config.threads as i32);
-    let data = Data::read(config)?;
+    check_free(&config.output)?;
+    let data = Splits::read(SplitFiles {
+        train: &config.train,
+        dev: &config.dev,
+        test: config.test.as_deref(),
+        labels: config.labels.as_deref(),
+        columns: &config.columns,
+    })?;
     tch::manual_seed(config.seed);
     let settings = TeacherSettings { pooling: config.pooling, max_length: config.max_length };
     let labels = data.labels.clone();
@@ -105,32 +112,6 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Data {
-    labels: LabelSet,
-    train: Vec<Example>,
-    dev: Vec<Example>,
-    test: Option<Vec<Example>>,
-}
-
-impl Data {
-    fn read(config: &FinetuneConfig) -> anyhow::Result<Self> {
-        let read = |path: &PathBuf| read_records(path, &config.columns, LabelUse::Required);
-        let train = read(&config.train)?;
-        let dev = read(&config.dev)?;
-        let test = config.test.as_ref().map(read).transpose()?;
-        let labels = match &config.labels {
-            Some(path) => LabelSet::from_file(path)?,
-            None => train.label_set()?,
-        };
-        Ok(Self {
-            train: train.resolve(&labels)?,
-            dev: dev.resolve(&labels)?,
-            test: test.map(|test| test.resolve(&labels)).transpose()?,
-            labels,
-        })
-    }
-}
-
 fn freeze(teacher: &Teacher, layers: TrainableLayers) -> anyhow::Result<()> {
     let depth = teacher.layers();
     let wanted: Box<dyn Fn(&str) -> bool> = match layers {
@@ -150,8 +131,8 @@ fn freeze(teacher: &Teacher, layers: TrainableLayers) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn train(teacher: &Teacher, data: &Data, config: &FinetuneConfig) -> anyhow::Result<()> {
-    let tokens = tokenise(teacher, &data.train)?;
+fn train(teacher: &Teacher, data: &Splits, config: &FinetuneConfig) -> anyhow::Result<()> {
+    let tokens = tokenise(teacher.tokenizer(), &data.train, config.max_length)?;
     let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
     let kind = OptimizerKind::AdamW { weight_decay: config.weight_decay };
     let mut optimizer = Optimizer::new(kind, teacher.parameters().iter().map(|(_, t)| t));
@@ -211,17 +192,4 @@ fn train(teacher: &Teacher, data: &Data, config: &FinetuneConfig) -> anyhow::Res
         info!(epoch, dev_accuracy = accuracy, folder = %config.output.display(), "best epoch kept");
     }
     Ok(())
-}
-
-fn tokenise(teacher: &Teacher, examples: &[Example]) -> anyhow::Result<Vec<Tokens>> {
-    let tokens = examples
-        .iter()
-        .map(|e| teacher.tokenizer().encode(&e.text, e.text_pair.as_deref()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let truncated = tokens.iter().filter(|t| t.truncated).count();
-    if truncated > 0 {
-        let longest = teacher.settings().max_length;
-        warn!(truncated, of = tokens.len(), longest, "texts are longer; their ends are cut off");
-    }
-    Ok(tokens)
 }

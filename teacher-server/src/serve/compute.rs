@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::Arc,
-    thread::{Builder, JoinHandle},
+    thread::{self, Builder, JoinHandle},
 };
 
 use lectern::models::{Classifier as _, ModelError, Teacher};
@@ -24,9 +24,8 @@ pub(super) fn start(
     let run = move || {
         // libtorch counts threads per calling thread under OpenMP.
         tch::set_num_threads(threads as i32);
-        let guard = FailOnPanic(&engine);
+        let _guard = FailOnPanic(&engine);
         serve(&teacher, &engine);
-        std::mem::forget(guard);
     };
     Builder::new().name("compute".to_owned()).spawn(run).map(Ok)
 }
@@ -55,6 +54,8 @@ struct FailOnPanic<'a>(&'a Engine);
 
 impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {
-        self.0.fail("its thread panicked".to_owned());
+        if thread::panicking() {
+            self.0.fail("its thread panicked".to_owned());
+        }
     }
 }

@@ -1,0 +1,60 @@
+//! The files of one experiment, read together so that all of them have the same labels.
+
+use std::path::Path;
+
+use super::{Columns, DataError, Example, LabelError, LabelSet, LabelUse, read_records};
+
+/// Where the files are.
+#[derive(Debug, Clone, Copy)]
+pub struct SplitFiles<'a> {
+    /// To train on; gives the label set where `labels` does not.
+    pub train: &'a Path,
+    /// To choose the best epoch by.
+    pub dev: &'a Path,
+    /// For a last report.
+    pub test: Option<&'a Path>,
+    /// Label names in order.
+    pub labels: Option<&'a Path>,
+    /// The columns of all of them.
+    pub columns: &'a Columns,
+}
+
+/// Labelled examples by their use; labels index `labels`.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "see SplitFiles")]
+pub struct Splits {
+    pub labels: LabelSet,
+    pub train: Vec<Example>,
+    pub dev: Vec<Example>,
+    pub test: Option<Vec<Example>>,
+}
+
+impl Splits {
+    /// Reads all files; a label that training does not know is an error at its line.
+    pub fn read(files: SplitFiles<'_>) -> Result<Self, DataError> {
+        let read = |path| read_records(path, files.columns, LabelUse::Required);
+        let (train, dev) = (read(files.train)?, read(files.dev)?);
+        let test = files.test.map(read).transpose()?;
+        let labels = match files.labels {
+            Some(path) => LabelSet::from_file(path)?,
+            None => train.label_set()?,
+        };
+        Ok(Self {
+            train: train.resolve(&labels)?,
+            dev: dev.resolve(&labels)?,
+            test: test.map(|test| test.resolve(&labels)).transpose()?,
+            labels,
+        })
+    }
+
+    /// Renumbers every label as `other` numbers the same names.
+    pub fn relabel(&mut self, other: LabelSet) -> Result<(), LabelError> {
+        let to_other = self.labels.mapping_to(&other)?;
+        let all = self.train.iter_mut().chain(&mut self.dev).chain(self.test.iter_mut().flatten());
+        for example in all {
+            example.label = example.label.map(|label| to_other[label]);
+        }
+        self.labels = other;
+        Ok(())
+    }
+}
