@@ -86,6 +86,14 @@ pub struct TeacherCard {
     pub limits: Limits,
     /// Encodings to choose from.
     pub encodings: Vec<Encoding>,
+    /// Models behind this teacher; more than 1 for an ensemble.
+    #[serde(default = "one")]
+    pub members: usize,
+}
+
+/// Cards written before there were ensembles.
+const fn one() -> usize {
+    1
 }
 
 impl From<&TeacherCard> for proto::TeacherCard {
@@ -104,6 +112,7 @@ impl From<&TeacherCard> for proto::TeacherCard {
                 max_message_bytes: card.limits.max_message_bytes as u32,
             }),
             encodings: card.encodings.iter().map(|&e| proto::Encoding::from(e).into()).collect(),
+            members: card.members as u32,
         }
     }
 }
@@ -135,6 +144,7 @@ impl TryFrom<proto::TeacherCard> for TeacherCard {
             },
             // A newer server may speak encodings that this student does not know; it need not.
             encodings: card.encodings.iter().filter_map(|&e| Encoding::try_from(e).ok()).collect(),
+            members: card.members.max(1) as usize,
         })
     }
 }

@@ -6,11 +6,13 @@
 
 mod card;
 mod content;
+mod encoding;
 mod rows;
 
 pub use card::{Fingerprint, Limits, TeacherCard};
 pub use content::ContentHash;
-pub use rows::{Answer, Encoding, Failure, FailureCode, Row, decode_rows, encode_rows};
+pub use encoding::{Encoding, RowFormat};
+pub use rows::{Answer, Failure, FailureCode, Row, decode_rows, encode_rows};
 
 /// Code generated from `proto/lectern/v1/teacher.proto`, which documents it.
 #[expect(
@@ -35,13 +37,11 @@ pub mod proto {
 pub enum WireError {
     /// A field's length contradicts another field.
     #[error(
-        "`{field}` holds {found} {unit}, expected {expected} for {rows} rows of {classes} classes"
+        "`{field}` holds {found} bytes, expected {expected} for {rows} rows of {classes} classes"
     )]
     Length {
         /// The field of `Rows`.
         field: &'static str,
-        /// What is counted.
-        unit: &'static str,
         /// What the message holds.
         found: usize,
         /// What its other fields say it should hold.
@@ -67,6 +67,31 @@ pub enum WireError {
         /// What its content gives.
         expected: u32,
     },
+    /// No such choice of the largest logits.
+    #[error("k = {top_k} of {classes} classes: k must be at least 1 and less than the classes")]
+    TopK {
+        /// What was asked or sent.
+        top_k: usize,
+        /// The teacher's.
+        classes: usize,
+    },
+    /// A k without its encoding.
+    #[error("k = {top_k} is given, but the encoding is not top-k")]
+    TopKWithout {
+        /// What was asked.
+        top_k: usize,
+    },
+    /// A class of the largest logits that is named twice or does not exist.
+    #[error("class {class} of the largest logits is named twice or is not one of {classes}")]
+    TopClass {
+        /// As sent.
+        class: u32,
+        /// The teacher's.
+        classes: usize,
+    },
+    /// There is no variance within one model.
+    #[error("the variance was asked for, but the teacher is a single model, not an ensemble")]
+    NoVariance,
     /// A number that the contract does not know.
     #[error("unknown {what} {number}; the peer speaks a newer contract")]
     Unknown {

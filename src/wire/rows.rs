@@ -2,82 +2,11 @@
 
 use std::sync::Arc;
 
-use half::f16;
-use serde::{Deserialize, Serialize};
-
-use super::{ContentHash, WireError, proto};
-
-/// How a row's values travel; error bounds stand in the contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// Exactly what the teacher computed.
-    #[default]
-    Float32,
-    /// Half the bytes; relative error at most 2^-11.
-    Float16,
-}
-
-impl Encoding {
-    /// All that this version speaks.
-    pub const ALL: [Self; 2] = [Self::Float32, Self::Float16];
-
-    const fn bytes_per_value(self) -> usize {
-        match self {
-            Self::Float32 => 4,
-            Self::Float16 => 2,
-        }
-    }
-
-    /// The first value that this encoding cannot hold within its error bound.
-    fn beyond(self, values: &[f32]) -> Option<f32> {
-        match self {
-            Self::Float32 => None,
-            Self::Float16 => values.iter().copied().find(|&v| !f16::from_f32(v).is_finite()),
-        }
-    }
-
-    fn write(self, values: &[f32], out: &mut Vec<u8>) {
-        match self {
-            Self::Float32 => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-            Self::Float16 => {
-                out.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()));
-            }
-        }
-    }
-
-    fn read(self, bytes: &[u8]) -> Arc<[f32]> {
-        match self {
-            Self::Float32 => {
-                bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
-            }
-            Self::Float16 => {
-                bytes.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect()
-            }
-        }
-    }
-}
-
-impl TryFrom<i32> for Encoding {
-    type Error = WireError;
-
-    fn try_from(number: i32) -> Result<Self, WireError> {
-        match proto::Encoding::try_from(number) {
-            Ok(proto::Encoding::Unspecified | proto::Encoding::Float32) => Ok(Self::Float32),
-            Ok(proto::Encoding::Float16) => Ok(Self::Float16),
-            Err(_) => Err(WireError::Unknown { what: "encoding", number }),
-        }
-    }
-}
-
-impl From<Encoding> for proto::Encoding {
-    fn from(encoding: Encoding) -> Self {
-        match encoding {
-            Encoding::Float32 => Self::Float32,
-            Encoding::Float16 => Self::Float16,
-        }
-    }
-}
+use super::{
+    ContentHash, Encoding, RowFormat, WireError,
+    encoding::{Top, read_f16, read_f32, write_f16, write_f32},
+    proto,
+};
 
 /// The teacher's answer to one example.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +15,9 @@ pub struct Row {
     pub content: ContentHash,
     /// `[C]` raw logits, shared between all who wait for them.
     pub logits: Arc<[f32]>,
+    /// `[C]` variance between the members of an ensemble, weighted as their mean is; `None` for a
+    /// single teacher, and where the student did not ask for it.
+    pub variance: Option<Arc<[f32]>>,
     /// The text was longer than the teacher's maximum length.
     pub truncated: bool,
 }
@@ -111,42 +43,65 @@ pub struct Answer {
     pub outcome: Result<Row, Failure>,
 }
 
-/// Packs answers into one message. A row that `encoding` cannot hold becomes that example's failure.
-pub fn encode_rows(answers: &[Answer], classes: usize, encoding: Encoding) -> proto::Rows {
+/// Packs answers into one message. A row that `format` cannot hold becomes that example's failure.
+pub fn encode_rows(answers: &[Answer], classes: usize, format: RowFormat) -> proto::Rows {
+    let n = answers.len();
     let mut rows = proto::Rows {
-        encoding: proto::Encoding::from(encoding).into(),
+        encoding: proto::Encoding::from(format.encoding).into(),
         classes: classes as u32,
+        top_k: format.top_k as u32,
+        ids: Vec::with_capacity(n),
         ..proto::Rows::default()
     };
-    let mut hashes = Vec::with_capacity(answers.len() * ContentHash::BYTES);
-    let mut values = Vec::with_capacity(answers.len() * classes * encoding.bytes_per_value());
+    let mut hashes = Vec::with_capacity(n * ContentHash::BYTES);
+    let mut values = Vec::with_capacity(n * format.bytes_per_row(classes));
+    let (mut top_classes, mut tails, mut variances) = (Vec::new(), Vec::new(), Vec::new());
     for Answer { id, outcome } in answers {
-        match outcome {
-            Ok(row) => match encoding.beyond(&row.logits) {
-                None => {
-                    rows.ids.push(*id);
-                    hashes.extend(row.content.as_bytes());
-                    encoding.write(&row.logits, &mut values);
-                    if row.truncated {
-                        rows.truncated.push(*id);
-                    }
-                }
-                Some(logit) => rows.errors.push(proto::ExampleError {
+        let row = match outcome.as_ref().map(|row| (row, format.beyond(&row.logits))) {
+            Ok((row, None)) => row,
+            Ok((_, Some(logit))) => {
+                let encoding = format.encoding;
+                rows.errors.push(proto::ExampleError {
                     id: *id,
                     code: FailureCode::NotRepresentable.into(),
                     message: format!("logit {logit} does not fit {encoding:?}; ask for float32"),
-                }),
-            },
-            Err(failure) => rows.errors.push(proto::ExampleError {
-                id: *id,
-                code: failure.code.into(),
-                message: failure.message.clone(),
-            }),
+                });
+                continue;
+            }
+            Err(failure) => {
+                rows.errors.push(proto::ExampleError {
+                    id: *id,
+                    code: failure.code.into(),
+                    message: failure.message.clone(),
+                });
+                continue;
+            }
+        };
+        rows.ids.push(*id);
+        hashes.extend(row.content.as_bytes());
+        match format.encoding {
+            Encoding::Float32 => write_f32(&row.logits, &mut values),
+            Encoding::Float16 => write_f16(&row.logits, &mut values),
+            Encoding::TopK => {
+                let top = Top::of(&row.logits, format.top_k);
+                write_f32(&top.logits, &mut values);
+                write_f32(&[top.tail], &mut tails);
+                top_classes.extend(top.classes.iter().flat_map(|class| class.to_le_bytes()));
+            }
+        }
+        if let (true, Some(variance)) = (format.variance, &row.variance) {
+            write_f32(variance, &mut variances);
+        }
+        if row.truncated {
+            rows.truncated.push(*id);
         }
     }
-    rows.checksum = checksum(&rows.ids, &hashes, &values);
     rows.content_hashes = hashes.into();
     rows.values = values.into();
+    rows.top_classes = top_classes.into();
+    rows.tails = tails.into();
+    rows.variances = variances.into();
+    rows.checksum = checksum(&rows);
     rows
 }
 
@@ -161,46 +116,81 @@ pub fn decode_rows(rows: &proto::Rows, classes: usize) -> Result<Vec<Answer>, Wi
     if n > 0 && found != classes {
         return Err(WireError::Classes { found, expected: classes });
     }
-    let length = |field, unit, found, expected| {
-        if found == expected {
+    let top_k = rows.top_k as usize;
+    if encoding == Encoding::TopK && (top_k == 0 || top_k >= classes) {
+        return Err(WireError::TopK { top_k, classes });
+    }
+    let length = |field, found: usize, per_row: usize| {
+        if Some(found) == n.checked_mul(per_row) {
             Ok(())
         } else {
-            Err(WireError::Length { field, unit, found, expected, rows: n, classes })
+            let expected = n.saturating_mul(per_row);
+            Err(WireError::Length { field, found, expected, rows: n, classes })
         }
     };
-    length("content_hashes", "bytes", rows.content_hashes.len(), n * ContentHash::BYTES)?;
-    let row_bytes = classes * encoding.bytes_per_value();
-    length("values", "bytes", rows.values.len(), n * row_bytes)?;
-    let expected = checksum(&rows.ids, &rows.content_hashes, &rows.values);
+    let (values, tops) = match encoding {
+        Encoding::Float32 => (4 * classes, 0),
+        Encoding::Float16 => (2 * classes, 0),
+        Encoding::TopK => (4 * top_k, 4 * top_k),
+    };
+    length("content_hashes", rows.content_hashes.len(), ContentHash::BYTES)?;
+    length("values", rows.values.len(), values)?;
+    length("top_classes", rows.top_classes.len(), tops)?;
+    length("tails", rows.tails.len(), tops.min(4))?;
+    let variances = if rows.variances.is_empty() { 0 } else { 4 * classes };
+    length("variances", rows.variances.len(), variances)?;
+    let expected = checksum(rows);
     if rows.checksum != expected {
         return Err(WireError::Checksum { found: rows.checksum, expected });
     }
 
     let hashes = rows.content_hashes.as_chunks::<{ ContentHash::BYTES }>().0;
-    let labelled = rows.ids.iter().zip(hashes).zip(rows.values.chunks_exact(row_bytes.max(1))).map(
-        |((&id, &hash), values)| Answer {
-            id,
-            outcome: Ok(Row {
-                content: ContentHash::from_bytes(hash),
-                logits: encoding.read(values),
-                truncated: rows.truncated.contains(&id),
-            }),
-        },
-    );
-    let failed = rows.errors.iter().map(|error| Answer {
+    let mut answers = Vec::with_capacity(n + rows.errors.len());
+    for (i, (&id, &hash)) in rows.ids.iter().zip(hashes).enumerate() {
+        let part = |bytes: &'_ [u8], size: usize| bytes[i * size..(i + 1) * size].to_vec();
+        let logits = match encoding {
+            Encoding::Float32 => read_f32(&rows.values[i * values..(i + 1) * values]),
+            Encoding::Float16 => read_f16(&rows.values[i * values..(i + 1) * values]),
+            Encoding::TopK => {
+                let top_classes = part(&rows.top_classes, tops);
+                let top = Top {
+                    classes: top_classes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&b| u32::from_le_bytes(b))
+                        .collect(),
+                    logits: read_f32(&part(&rows.values, values)).to_vec(),
+                    tail: read_f32(&part(&rows.tails, 4))[0],
+                };
+                top.spread(classes)?
+            }
+        };
+        let row = Row {
+            content: ContentHash::from_bytes(hash),
+            logits,
+            variance: (variances > 0).then(|| read_f32(&part(&rows.variances, variances))),
+            truncated: rows.truncated.contains(&id),
+        };
+        answers.push(Answer { id, outcome: Ok(row) });
+    }
+    answers.extend(rows.errors.iter().map(|error| Answer {
         id: error.id,
         outcome: Err(Failure { code: error.code(), message: error.message.clone() }),
-    });
-    Ok(labelled.chain(failed).collect())
+    }));
+    Ok(answers)
 }
 
-fn checksum(ids: &[u64], hashes: &[u8], values: &[u8]) -> u32 {
+fn checksum(rows: &proto::Rows) -> u32 {
     let mut crc = crc32fast::Hasher::new();
-    for id in ids {
+    for id in &rows.ids {
         crc.update(&id.to_le_bytes());
     }
-    crc.update(hashes);
-    crc.update(values);
+    for part in
+        [&rows.content_hashes, &rows.values, &rows.top_classes, &rows.tails, &rows.variances]
+    {
+        crc.update(part);
+    }
     crc.finalize()
 }
 
@@ -211,10 +201,15 @@ mod tests {
 
     use super::*;
 
+    fn format(encoding: Encoding) -> RowFormat {
+        RowFormat { encoding, ..RowFormat::default() }
+    }
+
     fn answer(id: u64, logits: &[f32]) -> Answer {
         let row = Row {
             content: ContentHash::new(&format!("text {id}"), None),
             logits: logits.into(),
+            variance: None,
             truncated: id.is_multiple_of(3),
         };
         Answer { id, outcome: Ok(row) }
@@ -228,14 +223,41 @@ mod tests {
     #[test]
     fn float32_rows_and_failures_come_back_bit_for_bit() {
         let sent = vec![answer(7, &[1.5, -0.1]), answer(9, &[f32::MIN_POSITIVE, 3e38]), failed(8)];
-        let packed = encode_rows(&sent, 2, Encoding::Float32);
+        let packed = encode_rows(&sent, 2, format(Encoding::Float32));
         assert_eq!(decode_rows(&packed, 2).unwrap(), sent);
     }
 
     #[test]
+    fn the_variance_of_an_ensemble_comes_back_when_asked_for() {
+        let mut sent = vec![answer(7, &[1.5, -0.1]), answer(9, &[0.0, 2.0])];
+        for answer in &mut sent {
+            answer.outcome.as_mut().unwrap().variance = Some([0.25, 0.5].into());
+        }
+        let asked = RowFormat { variance: true, ..RowFormat::default() };
+        assert_eq!(decode_rows(&encode_rows(&sent, 2, asked), 2).unwrap(), sent);
+        let silent = decode_rows(&encode_rows(&sent, 2, RowFormat::default()), 2).unwrap();
+        assert!(silent.iter().all(|a| a.outcome.as_ref().unwrap().variance.is_none()));
+    }
+
+    #[test]
+    fn top_k_keeps_the_largest_and_spreads_the_rest() {
+        let asked = RowFormat { encoding: Encoding::TopK, top_k: 2, variance: false };
+        let packed = encode_rows(&[answer(1, &[0.0, 3.0, 0.0, 5.0])], 4, asked);
+        assert_eq!((packed.values.len(), packed.top_classes.len(), packed.tails.len()), (8, 8, 4));
+        let row = decode_rows(&packed, 4).unwrap().remove(0).outcome.unwrap();
+        // Both others are 0: ln 2 - ln 2.
+        assert_eq!(*row.logits, [0.0, 3.0, 0.0, 5.0]);
+        let broken = proto::Rows { tails: packed.tails.slice(1..), ..packed };
+        assert!(matches!(decode_rows(&broken, 4), Err(WireError::Length { field: "tails", .. })));
+    }
+
+    #[test]
     fn a_changed_byte_anywhere_is_noticed() {
-        let packed =
-            encode_rows(&[answer(1, &[1.0, 2.0]), answer(2, &[3.0, 4.0])], 2, Encoding::Float32);
+        let packed = encode_rows(
+            &[answer(1, &[1.0, 2.0]), answer(2, &[3.0, 4.0])],
+            2,
+            format(Encoding::Float32),
+        );
         let mut swapped_ids = packed.clone();
         swapped_ids.ids.swap(0, 1);
         let mut value = packed.clone();
@@ -249,7 +271,7 @@ mod tests {
 
     #[test]
     fn lengths_that_contradict_each_other_are_refused() {
-        let packed = encode_rows(&[answer(1, &[1.0, 2.0])], 2, Encoding::Float32);
+        let packed = encode_rows(&[answer(1, &[1.0, 2.0])], 2, format(Encoding::Float32));
         assert!(matches!(decode_rows(&packed, 3), Err(WireError::Classes { .. })));
         let short = proto::Rows { values: packed.values.slice(1..), ..packed.clone() };
         assert!(matches!(decode_rows(&short, 2), Err(WireError::Length { field: "values", .. })));
@@ -259,8 +281,11 @@ mod tests {
 
     #[test]
     fn a_logit_beyond_float16_becomes_its_own_failure() {
-        let packed =
-            encode_rows(&[answer(1, &[7e4, 0.0]), answer(2, &[1.0, 2.0])], 2, Encoding::Float16);
+        let packed = encode_rows(
+            &[answer(1, &[7e4, 0.0]), answer(2, &[1.0, 2.0])],
+            2,
+            format(Encoding::Float16),
+        );
         let answers = decode_rows(&packed, 2).unwrap();
         assert_eq!(answers[0], answer(2, &[1.0, 2.0]));
         assert_eq!(answers[1].outcome.as_ref().unwrap_err().code, FailureCode::NotRepresentable);
@@ -274,7 +299,7 @@ mod tests {
             message: Some(proto::teacher_message::Message::Rows(encode_rows(
                 &answers,
                 5,
-                Encoding::Float32,
+                format(Encoding::Float32),
             ))),
         };
         // 5 bytes of gRPC prefix and 9 of HTTP/2 frame header.
@@ -284,7 +309,7 @@ mod tests {
     proptest! {
         #[test]
         fn float16_stays_within_its_stated_bound(values in prop::collection::vec(-65504f32..65504.0, 3)) {
-            let packed = encode_rows(&[answer(1, &values)], 3, Encoding::Float16);
+            let packed = encode_rows(&[answer(1, &values)], 3, format(Encoding::Float16));
             let row = decode_rows(&packed, 3).unwrap().remove(0).outcome.unwrap();
             for (sent, got) in values.iter().zip(row.logits.iter()) {
                 let bound = if sent.abs() < 2f32.powi(-14) { 2f32.powi(-25) } else { sent.abs() * 2f32.powi(-11) };

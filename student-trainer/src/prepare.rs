@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use lectern::{
-    commands::{check_free, tokenise},
+    commands::{Usage, check_free, tokenise},
     data::{LabelSet, SplitFiles, Splits},
     models::{Family, StudentConfig, bilstm::BiLstmConfig},
     text::{Tokenizer, Tokens, word_tokenizer},
@@ -40,6 +40,11 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         config.teacher.as_ref().map(|url| describe(url, config.teacher_patience)).transpose()?;
     if let Some(card) = &card {
         take_the_teachers_order(&mut data, card)?;
+        let (k, classes) = (config.format.top_k, card.labels.len());
+        if k >= classes {
+            let few = format!("--top-k {k}: teacher {} has only {classes} labels", card.name);
+            return Err(Usage(few).into());
+        }
     }
 
     let tokenizer = if let Some(path) = &config.tokenizer {

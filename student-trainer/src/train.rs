@@ -332,7 +332,7 @@ fn soft_labels(
         .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
         .collect();
     let settings = StreamSettings {
-        encoding: config.encoding,
+        format: config.format,
         memory_bytes: config.label_memory,
         patience: config.teacher_patience,
         ..StreamSettings::new(url.clone(), config.name.clone())

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, thread};
 
-use lectern::{data::epoch_batches, wire::Encoding};
+use lectern::{
+    data::epoch_batches,
+    wire::{Encoding, RowFormat},
+};
 use student_trainer::labels::{Request, StreamSettings};
 
 use crate::support::{Server, requests, rows_alone, take, texts};
@@ -75,7 +78,7 @@ fn float16_rows_stay_within_the_bound_of_the_contract() {
     let server = Server::start();
     let exact = take(&mut server.student(vec![requests.clone()]), 1).concat();
     let settings = StreamSettings {
-        encoding: Encoding::Float16,
+        format: RowFormat { encoding: Encoding::Float16, ..RowFormat::default() },
         ..StreamSettings::new(server.url(), "half the bytes")
     };
     // The server remembers the rows, so both encodings are of the same values.

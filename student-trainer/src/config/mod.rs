@@ -10,7 +10,7 @@ use lectern::{
     commands::Usage,
     data::Columns,
     training::{Loss, OptimizerKind},
-    wire::Encoding,
+    wire::RowFormat,
 };
 
 pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
@@ -31,7 +31,7 @@ pub struct TrainConfig {
     pub teacher: Option<TeacherUrl>,
     pub on_missing: OnMissing,
     pub teacher_patience: Duration,
-    pub encoding: Encoding,
+    pub format: RowFormat,
     pub label_memory: u64,
     pub student: StudentKind,
     pub tokenizer: Option<PathBuf>,
@@ -85,7 +85,7 @@ impl TrainOptions {
             teacher,
             on_missing: *self.on_missing.get_or_insert_default(),
             teacher_patience: Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
-            encoding: (*self.encoding.get_or_insert(EncodingOption::Float32)).into(),
+            format: self.resolve_format()?,
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
             student: *self.student.get_or_insert(StudentKind::Bilstm),
             tokenizer: self.tokenizer.clone(),
@@ -107,6 +107,22 @@ impl TrainOptions {
             resolved: TrainOptions::default(),
         };
         Ok(TrainConfig { resolved: self, ..config })
+    }
+
+    fn resolve_format(&mut self) -> Result<RowFormat, Usage> {
+        let encoding = *self.encoding.get_or_insert(match self.top_k {
+            Some(_) => EncodingOption::TopK,
+            None => EncodingOption::Float32,
+        });
+        let top_k = match (encoding, self.top_k) {
+            (EncodingOption::TopK, Some(k)) => at_least("top-k", k, 1)?,
+            (EncodingOption::TopK, None) => {
+                return Err(Usage("--encoding top-k needs --top-k N".to_owned()));
+            }
+            (_, Some(_)) => return Err(Usage("--top-k belongs to --encoding top-k".to_owned())),
+            (_, None) => 0,
+        };
+        Ok(RowFormat { encoding: encoding.into(), top_k, variance: false })
     }
 
     fn resolve_loss(&mut self, has_teacher: bool) -> Result<Loss, Usage> {

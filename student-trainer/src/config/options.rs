@@ -56,6 +56,9 @@ pub struct TrainOptions {
     /// How the teacher's rows travel [default: float32, exact]
     #[arg(long, value_enum)]
     pub encoding: Option<EncodingOption>,
+    /// Logits of each row that travel exactly, the rest as one mass; for teachers of many labels
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
     /// Memory for rows of earlier epochs, in MiB; what does not fit is asked for again [default: 256]
     #[arg(long, value_name = "MIB")]
     pub label_memory_mb: Option<u64>,
@@ -141,6 +144,7 @@ pub enum OnMissing {
 pub enum EncodingOption {
     Float32,
     Float16,
+    TopK,
 }
 
 impl From<EncodingOption> for Encoding {
@@ -148,6 +152,7 @@ impl From<EncodingOption> for Encoding {
         match option {
             EncodingOption::Float32 => Self::Float32,
             EncodingOption::Float16 => Self::Float16,
+            EncodingOption::TopK => Self::TopK,
         }
     }
 }

@@ -145,7 +145,9 @@ pub(super) async fn open(
     let hello = proto::Hello {
         experiment: shorten(&settings.experiment).to_owned(),
         expected_fingerprint: expected.to_string(),
-        encoding: proto::Encoding::from(settings.encoding).into(),
+        encoding: proto::Encoding::from(settings.format.encoding).into(),
+        top_k: settings.format.top_k as u32,
+        variance: settings.format.variance,
     };
     let hello = StudentMessage { message: Some(student_message::Message::Hello(hello)) };
     // The channel is empty and both its ends are held here.

@@ -161,8 +161,12 @@ mod tests {
     }
 
     fn row(id: u64, text: &str) -> Answer {
-        let row =
-            Row { content: ContentHash::new(text, None), logits: [0.5].into(), truncated: false };
+        let row = Row {
+            content: ContentHash::new(text, None),
+            logits: [0.5].into(),
+            variance: None,
+            truncated: false,
+        };
         Answer { id, outcome: Ok(row) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, str::FromStr, sync::Arc, time::Duration};
 
-use lectern::wire::Encoding;
+use lectern::wire::RowFormat;
 use tonic::transport::Uri;
 
 use super::LabelError;
@@ -62,7 +62,7 @@ pub struct StreamSettings {
     /// Name of the experiment, for the teacher's log; at most 256 bytes of it travel.
     pub experiment: String,
     /// How rows travel.
-    pub encoding: Encoding,
+    pub format: RowFormat,
     /// Batches asked for ahead of the training loop. 64 batches of 32 are twice the credits that a
     /// teacher gives by default, so that it never lacks work for want of look-ahead.
     pub look_ahead: NonZeroUsize,
@@ -82,7 +82,7 @@ impl StreamSettings {
         Self {
             url,
             experiment: experiment.into(),
-            encoding: Encoding::default(),
+            format: RowFormat::default(),
             look_ahead: NonZeroUsize::MIN.saturating_add(63),
             memory_bytes: 256 << 20,
             patience: Duration::from_mins(5),

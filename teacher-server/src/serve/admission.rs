@@ -7,10 +7,10 @@ use std::{
 };
 
 use lectern::wire::{
-    Answer, ContentHash, Encoding, Failure, FailureCode, Limits, TeacherCard, encode_rows,
+    Answer, ContentHash, Failure, FailureCode, Limits, RowFormat, TeacherCard, encode_rows,
     proto::{
-        self, DescribeRequest, Example, ExampleBatch, Hello, StudentMessage, TeacherMessage,
-        student_message, teacher_message,
+        self, DescribeRequest, Example, ExampleBatch, Hello, LabelReply, LabelRequest,
+        StudentMessage, TeacherMessage, student_message, teacher_message,
         teacher_server::{Teacher as TeacherRpc, TeacherServer},
     },
 };
@@ -81,6 +81,10 @@ impl TeacherRpc for TeacherService {
         Ok(Response::new(self.engine()?.card().into()))
     }
 
+    async fn label(&self, _request: Request<LabelRequest>) -> Result<Response<LabelReply>, Status> {
+        Err(Status::unimplemented("in the next commit"))
+    }
+
     type StreamLogitsStream = Pin<Box<dyn Stream<Item = Result<TeacherMessage, Status>> + Send>>;
 
     async fn stream_logits(
@@ -120,18 +124,18 @@ async fn serve_student(
     let Some(student_message::Message::Hello(hello)) = first.message else {
         return Err(Status::invalid_argument("the first message must be a hello"));
     };
-    let encoding = accept(&engine, &hello)?;
+    let format = accept(&engine, &hello)?;
     let credits = engine.card().limits.credits;
     let welcome = proto::Welcome { card: Some(engine.card().into()), credits: credits as u32 };
     send(messages, teacher_message::Message::Welcome(welcome)).await?;
     let experiment = hello.experiment;
-    info!(experiment, ?encoding, "student connected");
+    info!(experiment, ?format, "student connected");
 
     let (answers, mut answered) = mpsc::channel(credits);
     let mut stream = StudentStream { engine, answers, in_flight: HashSet::new(), credits, rows: 0 };
     let watched = Arc::clone(&stream.engine);
     let mut failed = std::pin::pin!(watched.failed());
-    let most = rows_per_message(stream.engine.card());
+    let most = rows_per_message(stream.engine.card(), format);
     let mut taken = Vec::with_capacity(most);
     let mut reading = true;
     while reading || !stream.in_flight.is_empty() {
@@ -143,7 +147,7 @@ async fn serve_student(
             }
             () = messages.closed() => break,
             _ = answered.recv_many(&mut taken, most) => {
-                stream.write(&taken, encoding, messages).await?;
+                stream.write(&taken, format, messages).await?;
             }
             () = draining.cancelled(), if reading => reading = false,
             message = inbound.message(), if reading => match message.map_err(over_a_limit)? {
@@ -165,13 +169,13 @@ fn over_a_limit(status: Status) -> Status {
 }
 
 /// How many answers fit one message whatever they hold.
-fn rows_per_message(card: &TeacherCard) -> usize {
-    let bytes = ANSWER_OVERHEAD + 4 * card.labels.len();
+fn rows_per_message(card: &TeacherCard, format: RowFormat) -> usize {
+    let bytes = ANSWER_OVERHEAD + format.bytes_per_row(card.labels.len());
     (card.limits.max_message_bytes / bytes).clamp(1, MAX_ROWS_PER_MESSAGE)
 }
 
-/// Checks a hello; the encoding it asks for.
-fn accept(engine: &Engine, hello: &Hello) -> Result<Encoding, Status> {
+/// Checks a hello; the format of rows it asks for.
+fn accept(engine: &Engine, hello: &Hello) -> Result<RowFormat, Status> {
     if hello.experiment.len() > MAX_EXPERIMENT_BYTES {
         let bytes = hello.experiment.len();
         return Err(Status::invalid_argument(format!(
@@ -187,7 +191,9 @@ fn accept(engine: &Engine, hello: &Hello) -> Result<Encoding, Status> {
              the teacher this run began with, or a new run"
         )));
     }
-    Encoding::try_from(hello.encoding).map_err(|cause| Status::invalid_argument(cause.to_string()))
+    let card = engine.card();
+    RowFormat::of(hello, card.labels.len(), card.members)
+        .map_err(|cause| Status::invalid_argument(cause.to_string()))
 }
 
 async fn send(
@@ -211,14 +217,14 @@ impl StudentStream {
     async fn write(
         &mut self,
         answers: &[Answer],
-        encoding: Encoding,
+        format: RowFormat,
         messages: &mpsc::Sender<Result<TeacherMessage, Status>>,
     ) -> Result<(), Status> {
         for answer in answers {
             self.in_flight.remove(&answer.id);
         }
         self.rows += answers.len() as u64;
-        let rows = encode_rows(answers, self.engine.card().labels.len(), encoding);
+        let rows = encode_rows(answers, self.engine.card().labels.len(), format);
         send(messages, teacher_message::Message::Rows(rows)).await
     }
 

@@ -279,7 +279,7 @@ fn add(counter: &AtomicU64, n: u64) {
 
 fn row(content: ContentHash, logits: Vec<f32>, truncated: bool) -> Result<Row, Failure> {
     match logits.iter().find(|logit| !logit.is_finite()) {
-        None => Ok(Row { content, logits: logits.into(), truncated }),
+        None => Ok(Row { content, logits: logits.into(), variance: None, truncated }),
         Some(logit) => {
             let message = format!("the teacher's logits hold {logit}; check the teacher's weights");
             Err(Failure { code: FailureCode::NotFinite, message })

@@ -213,6 +213,7 @@ fn start_engine(config: &ServeConfig) -> Result<(Arc<Engine>, JoinHandle<()>), S
         arithmetic: "float32".to_owned(),
         limits: config.limits,
         encodings: Encoding::ALL.to_vec(),
+        members: 1,
     };
     info!(
         teacher = card.name,

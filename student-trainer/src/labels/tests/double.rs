@@ -10,8 +10,8 @@ use std::{
 };
 
 use lectern::wire::{
-    Answer, ContentHash, Encoding, Failure, FailureCode, Fingerprint, Limits, Row, TeacherCard,
-    encode_rows,
+    Answer, ContentHash, Encoding, Failure, FailureCode, Fingerprint, Limits, Row, RowFormat,
+    TeacherCard, encode_rows,
     proto::{
         self, DescribeRequest, Example, Rows, StudentMessage, TeacherMessage, Welcome,
         student_message, teacher_message::Message, teacher_server,
@@ -168,6 +168,7 @@ fn answer(example: &Example) -> Answer {
         text => Ok(Row {
             content: ContentHash::new(text, pair),
             logits: row_of(text, pair).into(),
+            variance: None,
             truncated: text.starts_with("long"),
         }),
     };
@@ -195,6 +196,7 @@ impl Service {
             arithmetic: "float32".to_owned(),
             limits: self.limits,
             encodings: Encoding::ALL.into(),
+            members: 1,
         })
             .into()
     }
@@ -252,7 +254,7 @@ impl Service {
             answered += now.len();
             (manner.tamper)(&mut now);
             for part in now.chunks(7) {
-                let mut rows = encode_rows(part, 3, Encoding::Float32);
+                let mut rows = encode_rows(part, 3, RowFormat::default());
                 (manner.corrupt)(&mut rows);
                 say(Message::Rows(rows)).await?;
             }
@@ -276,6 +278,13 @@ impl teacher_server::Teacher for Service {
         }
         let manner = (self.manner)(self.streams.load(SeqCst).saturating_sub(1));
         Ok(Response::new(self.card(manner.fingerprint)))
+    }
+
+    async fn label(
+        &self,
+        _: Request<proto::LabelRequest>,
+    ) -> Result<Response<proto::LabelReply>, Status> {
+        Err(Status::unimplemented("students stream"))
     }
 
     type StreamLogitsStream = ReceiverStream<Result<TeacherMessage, Status>>;
