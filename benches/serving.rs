@@ -19,12 +19,15 @@ use lectern::{
     data::LabelSet,
     models::{Classifier as _, Pooling, Teacher, TeacherSettings, write_weights},
     text::Tokens,
-    wire::{Fingerprint, Limits},
+    wire::Fingerprint,
 };
 use serde_json::json;
 use student_trainer::labels::{Request, SoftLabels, StreamSettings, describe};
 use tch::{Device, Kind, Tensor};
-use teacher_server::serve::{Listening, ServeConfig, Totals};
+use teacher_server::{
+    serve::{Listening, ServeConfig, Totals},
+    store::StoreConfig,
+};
 use tokio_util::sync::CancellationToken;
 
 const LAYERS: i64 = 6;
@@ -220,15 +223,10 @@ struct Server {
 impl Server {
     fn start(model: &Path, threads: usize) -> Result<Self, Box<dyn Error>> {
         let config = ServeConfig {
-            model: model.to_owned(),
-            listen: "127.0.0.1:0".to_owned(),
-            device: Device::Cpu,
             threads,
-            max_batch_tokens: 2048,
-            store_bytes: 0,
-            limits: Limits::default(),
+            store: StoreConfig::default(),
             drain: Duration::from_secs(5),
-            address_file: None,
+            ..ServeConfig::new(model)
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let listening = runtime.block_on(Listening::bind(config))?;

@@ -12,7 +12,9 @@ mod tokenise;
 
 pub use evaluate::{Evaluation, evaluate_model, judge, write_report};
 pub use exit::{Usage, run};
-pub use options::{ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions};
+pub use options::{
+    ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, ThreadOptions, parse_device,
+};
 pub use output::{check_free, claim_folder};
 pub use predict::{predict, predict_with};
 pub use progress::Progress;

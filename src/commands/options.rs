@@ -31,13 +31,29 @@ impl From<ColumnOptions> for Columns {
     }
 }
 
-/// Where and with how many threads tensors are computed.
+/// With how many threads tensors are computed.
 #[derive(Debug, Clone, Args)]
-pub struct ComputeOptions {
+pub struct ThreadOptions {
     /// Threads of one tensor operation; programs that share a machine must share its cores, too many
     /// threads make all of them slower [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+}
+
+impl ThreadOptions {
+    /// The number of threads to use.
+    pub fn threads(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
+}
+
+/// Where and with how many threads tensors are computed.
+#[derive(Debug, Clone, Args)]
+pub struct ComputeOptions {
+    /// Threads.
+    #[command(flatten)]
+    threads: ThreadOptions,
     /// `cpu` or `cuda:N`
     #[arg(long, default_value = "cpu", value_parser = parse_device)]
     pub device: Device,
@@ -46,8 +62,7 @@ pub struct ComputeOptions {
 impl ComputeOptions {
     /// The number of threads to use.
     pub fn threads(&self) -> usize {
-        let cores = || thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or_else(cores, usize::from)
+        self.threads.threads()
     }
 
     /// Sets libtorch's threads for the calling thread.
@@ -56,7 +71,8 @@ impl ComputeOptions {
     }
 }
 
-fn parse_device(name: &str) -> Result<Device, String> {
+/// `cpu`, `cuda` or `cuda:N`, where libtorch has it.
+pub fn parse_device(name: &str) -> Result<Device, String> {
     let device = match name {
         "cpu" => return Ok(Device::Cpu),
         "cuda" => Device::Cuda(0),

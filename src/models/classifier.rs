@@ -24,16 +24,18 @@ pub trait Classifier {
 
     /// One forward pass outside autograd: `B` rows of `C` logits on the CPU.
     fn predict(&self, examples: &[&Tokens]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.predict_batch(&TokenBatch::new(examples, self.device())?)
+    }
+
+    /// [`predict`](Self::predict) of a batch that was prepared elsewhere.
+    fn predict_batch(&self, batch: &TokenBatch) -> Result<Vec<Vec<f32>>, ModelError> {
         let _no_grad = tch::no_grad_guard();
-        let batch = TokenBatch::new(examples, self.device())?;
-        let logits = self
-            .logits(&batch)?
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Float)?
-            .f_contiguous()?;
+        let examples = batch.lengths.len();
+        let logits =
+            self.logits(batch)?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
         let classes = self.labels().len();
-        let mut values = vec![0f32; examples.len() * classes];
-        logits.f_copy_data(&mut values, examples.len() * classes)?;
+        let mut values = vec![0f32; examples * classes];
+        logits.f_copy_data(&mut values, examples * classes)?;
         Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
     }
 }

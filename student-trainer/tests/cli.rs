@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use lectern::wire::Limits;
 use serde_json::{Value, json};
 use student_trainer::labels::describe;
 use teacher_server::serve::{Listening, ServeConfig};
@@ -50,16 +49,12 @@ struct Teacher {
 
 impl Teacher {
     fn start() -> Self {
+        let model =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/bert/with_pooler");
         let config = ServeConfig {
-            model: Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/bert/with_pooler"),
-            listen: "127.0.0.1:0".to_owned(),
-            device: tch::Device::Cpu,
-            threads: 1,
-            max_batch_tokens: 512,
-            store_bytes: 16 << 20,
-            limits: Limits::default(),
+            max_batch_tokens: Some(512),
             drain: Duration::from_secs(1),
-            address_file: None,
+            ..ServeConfig::new(&model)
         };
         let (stop, (tell, told)) = (CancellationToken::new(), mpsc::channel());
         let stopped = stop.clone();

@@ -1,11 +1,9 @@
 //! The command line: flags become configurations here and nowhere deeper.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod serve;
 
-use anyhow::Context as _;
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Parser, Subcommand};
 use lectern::{
     commands::{
@@ -13,15 +11,10 @@ use lectern::{
         predict_with,
     },
     models::{Pooling, Teacher},
-    wire::Limits,
 };
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-use crate::{
-    finetune::{FinetuneConfig, TrainableLayers, finetune},
-    serve::{Listening, ServeConfig},
-};
+use self::serve::{ServeArgs, serve};
+use crate::finetune::{FinetuneConfig, TrainableLayers, finetune};
 
 /// Fine-tunes a teacher, judges it, and serves its logits to many students.
 #[derive(Debug, Parser)]
@@ -40,7 +33,7 @@ enum Command {
     /// Label JSON Lines or plain lines of text
     Predict(PredictArgs),
     /// Serve a teacher's logits over gRPC until SIGTERM or Ctrl-C
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
 }
 
 impl Cli {
@@ -57,7 +50,7 @@ impl Cli {
                 let device = options.compute.device;
                 Ok(predict_with(&options, || Teacher::load(&model, device))?)
             }
-            Command::Serve(args) => serve(args),
+            Command::Serve(args) => serve(*args),
         }
     }
 }
@@ -198,68 +191,4 @@ struct PredictArgs {
     model: PathBuf,
     #[command(flatten)]
     options: PredictOptions,
-}
-
-#[derive(Debug, Args)]
-struct ServeArgs {
-    /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
-    listen: String,
-    /// Tokens in one forward pass, padding included: more fills a GPU, on a CPU it only delays answers
-    /// [default: 2048 on a CPU, 16384 on a GPU]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_batch_tokens: Option<u32>,
-    /// Memory for rows already computed, in MiB; 0 computes every row anew
-    #[arg(long, default_value_t = 256, value_name = "MIB")]
-    store_mb: u32,
-    /// Examples that one student may have in flight
-    #[arg(long, default_value_t = Limits::default().credits as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
-    credits: u32,
-    /// How long a shut-down waits for students to take their answers, in seconds
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
-    drain_seconds: u32,
-    /// Write HOST:PORT to this file once the teacher is serving
-    #[arg(long, value_name = "FILE")]
-    address_file: Option<PathBuf>,
-    #[command(flatten)]
-    compute: ComputeOptions,
-}
-
-fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let device = args.compute.device;
-    let batch_tokens = if device.is_cuda() { 16384 } else { 2048 };
-    let config = ServeConfig {
-        model: args.model,
-        listen: args.listen,
-        device,
-        threads: args.compute.threads(),
-        max_batch_tokens: args.max_batch_tokens.map_or(batch_tokens, |n| n as usize),
-        store_bytes: u64::from(args.store_mb) << 20,
-        limits: Limits { credits: args.credits as usize, ..Limits::default() },
-        drain: Duration::from_secs(args.drain_seconds.into()),
-        address_file: args.address_file,
-    };
-    // Two threads move messages; the cores belong to the teacher.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
-        let stopped = stop.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            stopped.cancel();
-        });
-        Listening::bind(config).await?.serve(stop).await?;
-        Ok(())
-    })
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, thread};
 
 use student_trainer::labels::{Request, StreamSettings};
+use teacher_server::{serve::ServeConfig, store::StoreConfig};
 
 use crate::support::{Raw, Server, block_on, example, hello, requests, take, texts};
 
@@ -43,7 +44,7 @@ fn a_sentence_is_computed_once_however_many_students_and_epochs_ask() {
 
 #[test]
 fn without_a_store_every_row_is_computed_anew() {
-    let config = teacher_server::serve::ServeConfig { store_bytes: 0, ..Server::config() };
+    let config = ServeConfig { store: StoreConfig::default(), ..Server::config() };
     let server = Server::with(config);
     let requests = requests(&texts(20));
     for _ in 0..2 {
@@ -84,7 +85,7 @@ fn a_student_that_does_not_read_holds_up_nobody_and_loses_nothing() {
 
 #[test]
 fn a_student_that_leaves_with_examples_in_flight_does_not_disturb_the_others() {
-    let config = teacher_server::serve::ServeConfig { max_batch_tokens: 1, ..Server::config() };
+    let config = ServeConfig { max_batch_tokens: Some(1), ..Server::config() };
     let server = Server::with(config);
     let texts = texts(60);
     block_on(async {

@@ -13,7 +13,7 @@ use crate::support::{
 #[test]
 fn examples_in_flight_are_answered_before_the_server_ends() {
     // Batches of one, so that most examples are still in flight when the first is answered.
-    let server = Server::with(ServeConfig { max_batch_tokens: 1, ..Server::config() });
+    let server = Server::with(ServeConfig { max_batch_tokens: Some(1), ..Server::config() });
     let texts = texts(200);
     let (in_flight, status) = block_on(async {
         let (mut raw, _) = Raw::open(server.channel().await, hello()).await.unwrap();
@@ -103,8 +103,10 @@ fn a_student_goes_on_where_it_was_when_its_teacher_comes_back() {
 fn a_student_stops_when_another_teacher_comes_in_its_teachers_place() {
     let folder = tempfile::tempdir().unwrap();
     let model = relabelled(folder.path(), ["positive", "negative", "neutral"]);
-    let (mut labels, server) =
-        interrupted(Server::config(), ServeConfig { model, ..Server::config() });
+    let (mut labels, server) = interrupted(
+        Server::config(),
+        ServeConfig { models: vec![model.as_path().into()], ..Server::config() },
+    );
     let LabelError::OtherTeacher { expected, found, .. } = labels.next_batch().unwrap_err() else {
         panic!("another teacher's rows were taken");
     };

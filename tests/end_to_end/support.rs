@@ -14,7 +14,7 @@ use std::{
 use lectern::{
     models::{Classifier as _, Teacher},
     wire::{
-        ContentHash, Failure, Fingerprint, Limits, Row, TeacherCard, decode_rows,
+        ContentHash, Failure, Fingerprint, Row, TeacherCard, decode_rows,
         proto::{
             Example, ExampleBatch, Hello, StudentMessage, TeacherMessage, Welcome,
             student_message::Message as Says, teacher_client::TeacherClient,
@@ -110,15 +110,9 @@ impl Server {
     /// The fixture on a free port, with small batches so that several are computed.
     pub(crate) fn config() -> ServeConfig {
         ServeConfig {
-            model: fixture(),
-            listen: "127.0.0.1:0".to_owned(),
-            device: tch::Device::Cpu,
-            threads: 1,
-            max_batch_tokens: 512,
-            store_bytes: 16 << 20,
-            limits: Limits::default(),
+            max_batch_tokens: Some(512),
             drain: Duration::from_secs(20),
-            address_file: None,
+            ..ServeConfig::new(&fixture())
         }
     }
 

@@ -153,7 +153,8 @@ fn labels_are_matched_with_the_teachers_by_name_whatever_the_order() {
     let folder = tempfile::tempdir().unwrap();
     let order = ["positive", "negative", "neutral"];
     let model = relabelled(folder.path(), order);
-    let server = Server::with(ServeConfig { model, ..Server::config() });
+    let server =
+        Server::with(ServeConfig { models: vec![model.as_path().into()], ..Server::config() });
     // Sorted, the data's labels are negative, neutral, positive.
     let run = run(TrainOptions {
         loss: Some(LossKind::CeMse),

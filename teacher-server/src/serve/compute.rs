@@ -1,55 +1,90 @@
-//! The one thread that owns the teacher. Knows tensors, not gRPC.
+//! The threads that own the model, one for each device. Knows tensors, not gRPC.
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, mpsc::sync_channel},
     thread::{self, Builder, JoinHandle},
 };
 
-use lectern::models::{Classifier as _, ModelError, Teacher};
+use lectern::models::ModelError;
 use tracing::debug;
 
-use super::engine::Engine;
+use super::{
+    engine::Engine,
+    jobs::Batch,
+    model::{Model, Prepared, Preparer},
+};
 
-/// Runs one forward pass, so that a teacher that cannot is found before students come, then starts the
-/// thread. It ends when the engine is stopped or the teacher fails.
+/// Starts the thread of one device. It ends when the engine is stopped or the teacher fails.
+///
+/// On a GPU a second thread prepares the next batch while this one computes. On a CPU there is nothing
+/// to gain: preparing costs a thousandth of computing, takes the same cores, and a batch that is chosen
+/// one forward pass early makes whoever comes in between wait for one more.
 pub(super) fn start(
-    teacher: Teacher,
+    model: Model,
     engine: Arc<Engine>,
     threads: usize,
-) -> io::Result<Result<JoinHandle<()>, ModelError>> {
-    if let Err(cause) = warm_up(&teacher) {
-        return Ok(Err(cause));
-    }
+) -> io::Result<JoinHandle<()>> {
     let run = move || {
         // libtorch counts threads per calling thread under OpenMP.
         tch::set_num_threads(threads as i32);
         let _guard = FailOnPanic(&engine);
-        serve(&teacher, &engine);
+        if model.is_on_gpu() {
+            prepare_ahead(&model, &engine);
+        } else {
+            let preparer = model.preparer();
+            compute(&model, &engine, std::iter::from_fn(|| prepare(&preparer, &engine)));
+        }
     };
-    Builder::new().name("compute".to_owned()).spawn(run).map(Ok)
+    Builder::new().name("compute".to_owned()).spawn(run)
 }
 
-fn warm_up(teacher: &Teacher) -> Result<(), ModelError> {
-    // Two lengths, so that padding and masking are warm too.
-    let short = teacher.tokenizer().encode("warm", None)?;
-    let long = teacher.tokenizer().encode("warm up the teacher", None)?;
-    teacher.predict(&[&short, &long]).map(drop)
+/// A batch with its tensors, or why it has none.
+type Ready = (Batch, Result<Prepared, ModelError>);
+
+fn prepare(preparer: &Preparer, engine: &Engine) -> Option<Ready> {
+    let batch = engine.next_batch()?;
+    let tokens: Vec<_> = batch.tokens.iter().map(AsRef::as_ref).collect();
+    let prepared = preparer.prepare(&tokens);
+    Some((batch, prepared))
 }
 
-fn serve(teacher: &Teacher, engine: &Engine) {
-    while let Some(batch) = engine.next_batch() {
-        let tokens: Vec<_> = batch.tokens.iter().collect();
-        let longest = tokens.iter().map(|t| t.len()).max().unwrap_or(0);
-        match teacher.predict(&tokens) {
-            Ok(rows) => engine.finish(&batch, rows, longest * tokens.len()),
+fn prepare_ahead(model: &Model, engine: &Engine) {
+    thread::scope(|scope| {
+        // No place in the channel: one batch waits in the hands of its sender, and no more.
+        let (hand_over, ready) = sync_channel(0);
+        let preparer = model.preparer();
+        scope.spawn(move || {
+            let _guard = FailOnPanic(engine);
+            while let Some(batch) = prepare(&preparer, engine)
+                && hand_over.send(batch).is_ok()
+            {}
+        });
+        compute(model, engine, ready.into_iter());
+    });
+}
+
+fn compute(model: &Model, engine: &Engine, batches: impl Iterator<Item = Ready>) {
+    for (batch, prepared) in batches {
+        let pass = prepared.and_then(|prepared| {
+            let values = engine.counters.computing.time(|| model.predict(&prepared))?;
+            Ok((prepared, values))
+        });
+        match pass {
+            Ok((prepared, values)) => {
+                let counters = &engine.counters;
+                counters.tokens.add(prepared.tokens() as u64);
+                counters.padded_tokens.add(prepared.padded_tokens() as u64);
+                counters.mega_flops.add((model.flops(&prepared) / 1e6) as u64);
+                debug!(examples = batch.contents.len(), tokens = prepared.tokens(), "computed");
+                engine.finish(&batch, values);
+            }
             Err(cause) => return engine.fail(cause.to_string()),
         }
-        debug!(examples = tokens.len(), longest, "batch computed");
     }
 }
 
-/// Turns a panic on the compute thread into the teacher's failure, so that nobody waits for ever.
+/// Turns a panic on a compute thread into the teacher's failure, so that nobody waits for ever.
 struct FailOnPanic<'a>(&'a Engine);
 
 impl Drop for FailOnPanic<'_> {

@@ -1,176 +1,202 @@
-//! Rows asked for, under way and known: one forward pass for a content, however many ask for it.
-//! Between the async streams and the compute thread; knows neither gRPC nor tensors.
+//! Rows asked for, under way and stored: one forward pass for a content, however many ask for it.
+//! Between the async streams and the compute threads; knows neither gRPC nor tensors.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use lectern::{
-    text::{Tokenizer, Tokens},
-    wire::{Answer, ContentHash, Failure, FailureCode, Row, TeacherCard},
+    text::Tokens,
+    wire::{ContentHash, Failure, FailureCode, Row, TeacherCard},
 };
-use moka::sync::Cache;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, watch};
+use tracing::error;
 
-use super::queue::Queue;
+use super::{
+    jobs::{Batch, Job, Unknown, Waiter},
+    model::{Reader, Values},
+    schedule::{Next, Policy, Schedule},
+    students::Students,
+    totals::{Counters, Totals},
+};
+use crate::store::{Store, Tier};
 
-/// What a row costs the memory tier beside its values: hash, pointers, and the cache's own books.
-const ROW_OVERHEAD_BYTES: u32 = 160;
+/// The flow of rows that are computed again only to be compared; see [`Verify`].
+pub(super) const VERIFICATION: &str = "(verification)";
 
-/// Who gets an answer. The channel holds as many answers as the stream has credits, so that there is
-/// always room: an example in flight has its place reserved.
-#[derive(Debug, Clone)]
-pub(super) struct Waiter {
-    pub(super) id: u64,
-    pub(super) answers: mpsc::Sender<Answer>,
-}
-
-impl Waiter {
-    fn answer(&self, outcome: Result<Row, Failure>) {
-        // A student that has gone away is no longer interested; one that is there has room.
-        let _gone = self.answers.try_send(Answer { id: self.id, outcome });
-    }
-}
-
-/// One content to compute, with all who wait for it.
-#[derive(Debug)]
-struct Job {
-    tokens: Tokens,
-    waiters: Vec<Waiter>,
+/// How stored rows are checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verify {
+    /// One row in so many that come from disk or from the shared tier is computed again; 0 for none.
+    pub one_in: u64,
+    /// Largest difference of a logit that is still agreement.
+    pub tolerance: f32,
 }
 
 #[derive(Debug)]
 struct Work {
-    queue: Queue<ContentHash>,
+    schedule: Schedule<ContentHash>,
     jobs: HashMap<ContentHash, Job>,
     stopped: bool,
 }
 
-/// A batch for the compute thread: contents with their tokens, in one order.
+/// What an engine is built from.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) contents: Vec<ContentHash>,
-    pub(super) tokens: Vec<Tokens>,
-}
-
-/// What the server has done since it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    /// Rows and failures handed to streams.
-    pub answered: u64,
-    /// Examples that went through the teacher.
-    pub computed: u64,
-    /// Examples answered from memory.
-    pub from_memory: u64,
-    /// Examples that joined a computation already asked for.
-    pub joined: u64,
-    /// Forward passes.
-    pub batches: u64,
-    /// Tokens computed, without padding.
-    pub tokens: u64,
-    /// Tokens computed, padding included.
-    pub padded_tokens: u64,
-}
-
-impl Totals {
-    /// Share of the computed tokens that was padding.
-    pub fn padding_share(&self) -> f64 {
-        1.0 - self.tokens as f64 / self.padded_tokens.max(1) as f64
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    answered: AtomicU64,
-    computed: AtomicU64,
-    from_memory: AtomicU64,
-    joined: AtomicU64,
-    batches: AtomicU64,
-    tokens: AtomicU64,
-    padded_tokens: AtomicU64,
+pub(super) struct EngineParts {
+    pub(super) card: TeacherCard,
+    pub(super) reader: Reader,
+    pub(super) store: Store,
+    pub(super) policy: Policy,
+    pub(super) verify: Verify,
+    /// Examples queued or under way beyond which streams wait and unary calls are refused.
+    pub(super) max_queued: usize,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Engine {
     card: TeacherCard,
-    tokenizer: Tokenizer,
-    known: Cache<ContentHash, Row>,
+    reader: Reader,
+    store: Store,
+    verify: Verify,
+    stored_rows: AtomicU64,
     work: Mutex<Work>,
     arrived: Condvar,
-    counters: Counters,
+    max_queued: usize,
+    queued: AtomicUsize,
+    room: Notify,
+    pub(super) counters: Counters,
+    pub(super) students: Arc<Students>,
     failure: watch::Sender<Option<String>>,
 }
 
 impl Engine {
-    pub(super) fn new(
-        card: TeacherCard,
-        tokenizer: Tokenizer,
-        store_bytes: u64,
-        max_batch_tokens: usize,
-    ) -> Self {
-        let known = Cache::builder()
-            .max_capacity(store_bytes)
-            .weigher(|_, row: &Row| ROW_OVERHEAD_BYTES + 4 * row.logits.len() as u32)
-            .build();
-        let work =
-            Work { queue: Queue::new(max_batch_tokens), jobs: HashMap::new(), stopped: false };
+    pub(super) fn new(parts: EngineParts) -> Self {
+        let EngineParts { card, reader, store, policy, verify, max_queued } = parts;
+        let schedule = Schedule::new(policy);
         Self {
             card,
-            tokenizer,
-            known,
-            work: Mutex::new(work),
+            reader,
+            store,
+            verify,
+            stored_rows: AtomicU64::new(0),
+            work: Mutex::new(Work { schedule, jobs: HashMap::new(), stopped: false }),
             arrived: Condvar::new(),
+            max_queued,
+            queued: AtomicUsize::new(0),
+            room: Notify::new(),
             counters: Counters::default(),
+            students: Arc::default(),
             failure: watch::Sender::new(None),
         }
     }
 
-    pub(super) fn card(&self) -> &TeacherCard {
+    pub(super) const fn card(&self) -> &TeacherCard {
         &self.card
     }
 
-    pub(super) fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    pub(super) const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether more is queued than the server wants to hold.
+    pub(super) fn is_full(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) >= self.max_queued
+    }
+
+    /// Waits while the engine is full.
+    pub(super) async fn room(&self) {
+        loop {
+            let freed = self.room.notified();
+            if !self.is_full() {
+                return;
+            }
+            freed.await;
+        }
     }
 
     /// Notes an answer that a stream made by itself.
-    pub(super) fn refused(&self, waiter: &Waiter, failure: Failure) {
-        add(&self.counters.answered, 1);
+    pub(super) fn refuse(&self, waiter: &Waiter, failure: Failure) {
+        self.counters.answered.add(1);
         waiter.answer(Err(failure));
     }
 
-    /// Answers from memory, if the content is known.
-    pub(super) fn answer_known(&self, content: ContentHash, waiter: &Waiter) -> bool {
-        let Some(row) = self.known.get(&content) else {
+    /// Answers from memory, if the content is known there.
+    pub(super) fn answer_from_memory(&self, content: ContentHash, waiter: &Waiter) -> bool {
+        let Some(row) = self.store.in_memory(content) else {
             return false;
         };
-        add(&self.counters.from_memory, 1);
-        add(&self.counters.answered, 1);
+        self.counters.from_memory.add(1);
+        self.counters.answered.add(1);
         waiter.answer(Ok(row));
         true
     }
 
-    /// Queues examples that [`answer_known`](Self::answer_known) did not answer; contents already under
-    /// way are joined.
-    pub(super) fn submit(&self, examples: Vec<(ContentHash, Tokens, Waiter)>) {
+    /// Answers with a row of a lower tier. True if this one should also be computed again, by
+    /// [`compare`](Self::compare).
+    pub(super) fn answer_stored(&self, tier: Tier, row: Row, waiter: &Waiter) -> bool {
+        match tier {
+            Tier::Disk => self.counters.from_disk.add(1),
+            Tier::Shared => self.counters.from_shared.add(1),
+        }
+        self.counters.answered.add(1);
+        waiter.answer(Ok(row));
+        let nth = self.stored_rows.fetch_add(1, Ordering::Relaxed);
+        self.verify.one_in > 0 && nth.is_multiple_of(self.verify.one_in)
+    }
+
+    /// Queues examples that no tier knows for `experiment`; contents already under way are joined.
+    pub(super) fn submit(&self, experiment: &Arc<str>, examples: Vec<Unknown>) {
+        let now = Instant::now();
         let mut work = self.lock();
-        for (content, tokens, waiter) in examples {
-            if let Some(job) = work.jobs.get_mut(&content) {
-                add(&self.counters.joined, 1);
-                job.waiters.push(waiter);
-            } else if !self.answer_known(content, &waiter) {
+        for Unknown { content, tokens, waiter } in examples {
+            let Work { schedule, jobs, .. } = &mut *work;
+            let length = length(&tokens);
+            match jobs.entry(content) {
+                Entry::Occupied(mut job) => {
+                    self.counters.joined.add(1);
+                    let job = job.get_mut();
+                    job.waiters.push(waiter);
+                    if !job.under_way && !job.flows.contains(experiment) {
+                        job.flows.push(Arc::clone(experiment));
+                        schedule.push(experiment, length, content, now);
+                    }
+                }
                 // Asked again under the lock: it may have been finished since the first look.
-                work.queue.push(tokens.len(), content);
-                work.jobs.insert(content, Job { tokens, waiters: vec![waiter] });
+                Entry::Vacant(_) if self.answer_from_memory(content, &waiter) => {}
+                Entry::Vacant(place) => {
+                    schedule.push(experiment, length, content, now);
+                    place.insert(Job::new(experiment, tokens, now)).waiters.push(waiter);
+                }
             }
         }
+        self.note_queued(&work);
         drop(work);
-        self.arrived.notify_one();
+        self.arrived.notify_all();
+    }
+
+    /// Queues a stored row to be computed again and compared, behind what students ask for.
+    pub(super) fn compare(&self, row: Row, tokens: Box<[Tokens]>) {
+        let now = Instant::now();
+        let mut work = self.lock();
+        let Work { schedule, jobs, .. } = &mut *work;
+        if let Entry::Vacant(place) = jobs.entry(row.content) {
+            let flow: Arc<str> = VERIFICATION.into();
+            schedule.push(&flow, length(&tokens), row.content, now);
+            place.insert(Job::new(&flow, tokens, now)).stored = Some(row);
+        }
+        self.note_queued(&work);
+        drop(work);
+        self.arrived.notify_all();
     }
 
     /// Waits for work; `None` when the engine was stopped. Work whose students have all gone away is
@@ -181,50 +207,95 @@ impl Engine {
             if work.stopped {
                 return None;
             }
-            let mut batch = Batch { contents: Vec::new(), tokens: Vec::new() };
-            for content in work.queue.next_batch() {
-                let Some(job) = work.jobs.get_mut(&content) else { continue };
-                if job.waiters.iter().all(|waiter| waiter.answers.is_closed()) {
-                    work.jobs.remove(&content);
-                } else {
-                    batch.contents.push(content);
-                    batch.tokens.push(std::mem::take(&mut job.tokens));
+            let now = Instant::now();
+            let Work { schedule, jobs, .. } = &mut *work;
+            let next = schedule.next_batch(now, |content| match jobs.entry(*content) {
+                // Computed, or under way, in the turn of another experiment.
+                Entry::Vacant(_) => false,
+                Entry::Occupied(job) if job.get().under_way => false,
+                Entry::Occupied(mut job) if job.get().is_wanted() => {
+                    job.get_mut().under_way = true;
+                    true
                 }
+                Entry::Occupied(job) => {
+                    job.remove();
+                    self.counters.dropped.add(1);
+                    false
+                }
+            });
+            self.note_queued(&work);
+            work = match next {
+                Next::Batch(contents) => return Some(self.begin(&mut work, contents, now)),
+                Next::Wait(until) => {
+                    let time = until.saturating_duration_since(now);
+                    let woken = self.arrived.wait_timeout(work, time);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Next::Empty => self.arrived.wait(work).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn begin(&self, work: &mut Work, contents: Vec<ContentHash>, now: Instant) -> Batch {
+        let mut batch = Batch { tokens: Vec::with_capacity(contents.len()), contents };
+        for content in &batch.contents {
+            if let Some(job) = work.jobs.get_mut(content) {
+                self.counters.waiting.add(now.saturating_duration_since(job.since));
+                batch.tokens.push(std::mem::take(&mut job.tokens));
             }
-            if !batch.contents.is_empty() {
-                return Some(batch);
+        }
+        batch
+    }
+
+    /// Takes the rows of a batch: stores them and answers everyone who waits.
+    pub(super) fn finish(&self, batch: &Batch, values: Vec<Values>) {
+        self.counters.batches.add(1);
+        let outcomes: Vec<_> = batch
+            .contents
+            .iter()
+            .zip(&batch.tokens)
+            .zip(values)
+            .map(|((&content, tokens), values)| {
+                row(content, values, tokens.iter().any(|tokens| tokens.truncated))
+            })
+            .collect();
+        // Stored before the jobs end, so that whoever asks now finds either the one or the other.
+        self.store.insert(outcomes.iter().flatten().cloned().collect());
+        let mut jobs = Vec::with_capacity(outcomes.len());
+        {
+            let mut work = self.lock();
+            jobs.extend(batch.contents.iter().map(|content| work.jobs.remove(content)));
+            self.note_queued(&work);
+        }
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            let Some(job) = job else { continue };
+            match &job.stored {
+                Some(stored) => self.judge(stored, &outcome),
+                None => self.counters.computed.add(1),
             }
-            if work.queue.is_empty() {
-                work = self.arrived.wait(work).unwrap_or_else(PoisonError::into_inner);
+            self.counters.answered.add(job.waiters.len() as u64);
+            for waiter in &job.waiters {
+                waiter.answer(outcome.clone());
             }
         }
     }
 
-    /// Takes the rows of a batch: keeps them and answers everyone who waits.
-    pub(super) fn finish(&self, batch: &Batch, rows: Vec<Vec<f32>>, padded_tokens: usize) {
-        let tokens: usize = batch.tokens.iter().map(Tokens::len).sum();
-        add(&self.counters.batches, 1);
-        add(&self.counters.computed, batch.contents.len() as u64);
-        add(&self.counters.tokens, tokens as u64);
-        add(&self.counters.padded_tokens, padded_tokens as u64);
-        let mut finished = Vec::with_capacity(batch.contents.len());
-        {
-            let mut work = self.lock();
-            for ((&content, tokens), logits) in batch.contents.iter().zip(&batch.tokens).zip(rows) {
-                let outcome = row(content, logits, tokens.truncated);
-                if let Ok(row) = &outcome {
-                    self.known.insert(content, row.clone());
-                }
-                if let Some(job) = work.jobs.remove(&content) {
-                    finished.push((job, outcome));
-                }
-            }
-        }
-        for (job, outcome) in finished {
-            add(&self.counters.answered, job.waiters.len() as u64);
-            for waiter in &job.waiters {
-                waiter.answer(outcome.clone());
-            }
+    /// Compares a stored row with the one just computed.
+    fn judge(&self, stored: &Row, computed: &Result<Row, Failure>) {
+        self.counters.verified.add(1);
+        let difference = computed.as_ref().map_or(f32::INFINITY, |computed| {
+            let pairs = computed.logits.iter().zip(stored.logits.iter());
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        });
+        if difference > self.verify.tolerance {
+            self.counters.mismatched.add(1);
+            error!(
+                content = %stored.content,
+                difference,
+                tolerance = self.verify.tolerance,
+                "ALARM: a stored row is not what the teacher computes; check the store with \
+                 `teacher-server store verify`, and whether another machine or libtorch filled it"
+            );
         }
     }
 
@@ -244,26 +315,31 @@ impl Engine {
         }
     }
 
-    /// Ends the compute thread after the batch it is at, and lets go of everyone who waits.
+    /// Ends the compute threads after the batch they are at, and lets go of everyone who waits.
     pub(super) fn stop(&self) {
         let mut work = self.lock();
         work.stopped = true;
         work.jobs.clear();
+        self.note_queued(&work);
         drop(work);
         self.arrived.notify_all();
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let c = &self.counters;
-        Totals {
-            answered: read(&c.answered),
-            computed: read(&c.computed),
-            from_memory: read(&c.from_memory),
-            joined: read(&c.joined),
-            batches: read(&c.batches),
-            tokens: read(&c.tokens),
-            padded_tokens: read(&c.padded_tokens),
+        self.counters.totals()
+    }
+
+    /// Experiments with work in the queue: name, examples, tokens.
+    pub(super) fn queues(&self) -> Vec<(Arc<str>, usize, usize)> {
+        self.lock().schedule.queued()
+    }
+
+    /// Publishes how much is queued and wakes streams that wait for room.
+    fn note_queued(&self, work: &Work) {
+        let was_full = self.is_full();
+        self.queued.store(work.jobs.len(), Ordering::Relaxed);
+        if was_full && !self.is_full() {
+            self.room.notify_waiters();
         }
     }
 
@@ -273,13 +349,19 @@ impl Engine {
     }
 }
 
-fn add(counter: &AtomicU64, n: u64) {
-    counter.fetch_add(n, Ordering::Relaxed);
+/// Tokens of the member that takes most.
+fn length(tokens: &[Tokens]) -> usize {
+    tokens.iter().map(Tokens::len).max().unwrap_or(0)
 }
 
-fn row(content: ContentHash, logits: Vec<f32>, truncated: bool) -> Result<Row, Failure> {
-    match logits.iter().find(|logit| !logit.is_finite()) {
-        None => Ok(Row { content, logits: logits.into(), variance: None, truncated }),
+fn row(content: ContentHash, values: Values, truncated: bool) -> Result<Row, Failure> {
+    match values.logits.iter().find(|logit| !logit.is_finite()) {
+        None => Ok(Row {
+            content,
+            logits: values.logits.into(),
+            variance: values.variance.map(Into::into),
+            truncated,
+        }),
         Some(logit) => {
             let message = format!("the teacher's logits hold {logit}; check the teacher's weights");
             Err(Failure { code: FailureCode::NotFinite, message })

@@ -1,109 +1,78 @@
 //! A server from start to stop: listen, load, warm up, report SERVING, drain, end.
 //!
-//! The way of an example: `admission` checks and tokenises it, `engine` finds its row or queues it,
-//! `queue` decides which examples share a forward pass, `compute` runs it.
+//! The way of an example: `service` takes the call, `stream` holds one student's credits, `admission`
+//! looks the example up in the store or tokenises it, `engine` joins or queues it, `schedule` decides
+//! whose examples share a forward pass, `compute` runs `model`, and `engine` answers everyone who waits.
 
 mod admission;
 mod compute;
+mod config;
+mod deadline;
 mod engine;
+mod http;
+mod jobs;
+mod measure;
+mod metrics;
+mod model;
 mod queue;
+mod schedule;
+mod service;
+mod stream;
+mod students;
+mod totals;
 
 use std::{
-    io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use lectern::{
-    models::{Classifier as _, ModelError, Teacher},
-    wire::{Encoding, Limits, TeacherCard, proto},
-};
+use lectern::wire::proto;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
 use tracing::{info, warn};
 
-use admission::TeacherService;
-use engine::Engine;
-pub use engine::Totals;
+pub use config::{ServeConfig, ServeError};
+pub use engine::Verify;
+pub use model::ModelSource;
+pub use schedule::{Share, TokensPerSecond};
+pub use totals::Totals;
 
-/// What a server needs to know.
-#[derive(Debug, Clone)]
-pub struct ServeConfig {
-    /// Folder of the teacher.
-    pub model: PathBuf,
-    /// Where to listen; port 0 takes a free one.
-    pub listen: String,
-    /// Where the teacher computes.
-    pub device: tch::Device,
-    /// Threads of one forward pass.
-    pub threads: usize,
-    /// Tokens in one forward pass, padding included.
-    pub max_batch_tokens: usize,
-    /// Bytes of rows to keep in memory.
-    pub store_bytes: u64,
-    /// What one stream may do.
-    pub limits: Limits,
-    /// How long a shut-down waits for students to take their answers.
-    pub drain: Duration,
-    /// A file that gets the address as `HOST:PORT` once the server is SERVING.
-    pub address_file: Option<PathBuf>,
-}
+use engine::{Engine, EngineParts, VERIFICATION};
+use metrics::Measured;
+use model::Model;
+use schedule::Policy;
+use service::TeacherService;
 
-/// Why a server did not start or had to end.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be had.
-    #[error(
-        "cannot listen on {address}: {source}; choose another with --listen, port 0 takes a free one"
-    )]
-    Listen {
-        /// As given.
-        address: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The folder is no teacher.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// The teacher failed while it served.
-    #[error("the teacher failed: {0}")]
-    Teacher(String),
-    /// The file for the address cannot be written.
-    #[error("cannot write the address to {path}: {source}")]
-    AddressFile {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The gRPC server ended on its own.
-    #[error("the server ended: {0}")]
-    Transport(#[from] tonic::transport::Error),
-    /// A thread or task that cannot be started or did not end as it should.
-    #[error("{0}")]
-    Thread(String),
-}
+use crate::store::Store;
 
-/// A bound address, before the teacher is loaded: a port in use is found before any expensive work.
+/// Weight of recomputing stored rows beside students' work: it gets a twentieth of one student's share.
+const VERIFICATION_WEIGHT: f64 = 0.05;
+
+/// Bound addresses, before the teacher is loaded: a port in use is found before any expensive work.
 #[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    http: Option<TcpListener>,
     config: ServeConfig,
 }
 
 impl Listening {
-    /// Takes the address of `config`.
+    /// Takes the addresses of `config`.
     pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
-        let failed = |source| ServeError::Listen { address: config.listen.clone(), source };
-        let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, config })
+        let listener = bind(&config.listen, "--listen").await?;
+        let address = listener.local_addr().map_err(|cause| {
+            ServeError::Thread(format!("the address of {}: {cause}", config.listen))
+        })?;
+        let http = match &config.http {
+            Some(address) => Some(bind(address, "--http").await?),
+            None => None,
+        };
+        Ok(Self { listener, address, http, config })
     }
 
     /// Where the server listens.
@@ -111,13 +80,19 @@ impl Listening {
         self.address
     }
 
+    /// Where the server answers HTTP, if it does.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Serves until `stop` is cancelled or the teacher fails, and says what it did.
     ///
     /// While the teacher loads, health is NOT_SERVING and calls are UNAVAILABLE. On `stop` no more
     /// examples are accepted, those in flight are answered, and streams end with UNAVAILABLE; after
-    /// the configured drain time the rest is dropped.
+    /// the configured drain time the rest is dropped. Every row computed is in the store when this
+    /// returns.
     pub async fn serve(self, stop: CancellationToken) -> Result<Totals, ServeError> {
-        let Self { listener, address, config } = self;
+        let Self { listener, address, http, config } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in ["", proto::SERVICE_NAME] {
             health.set_service_status(name, ServingStatus::NotServing).await;
@@ -148,12 +123,18 @@ impl Listening {
         let mut server = tokio::spawn(server);
 
         let loading = config.clone();
-        let engine = tokio::task::spawn_blocking(move || start_engine(&loading))
+        let started = tokio::task::spawn_blocking(move || start(&loading))
             .await
             .map_err(|cause| ServeError::Thread(format!("loading the teacher: {cause}")))?;
-        let (engine, compute) = engine?;
+        let Started { engine, compute, measured } = started?;
         let card = engine.card().clone();
         let _first = slot.set(Arc::clone(&engine));
+        let http_ended = CancellationToken::new();
+        if let Some(listener) = http {
+            let registry = metrics::registry(&engine, measured);
+            tokio::spawn(http::serve(listener, registry, http_ended.clone()));
+        }
+        let _ends_http = http_ended.drop_guard();
         for name in ["", proto::SERVICE_NAME] {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
@@ -163,6 +144,7 @@ impl Listening {
         }
         info!(%address, teacher = card.name, fingerprint = card.fingerprint.short(), "listening");
 
+        let serving = Instant::now();
         let cause = tokio::select! {
             () = stop.cancelled() => None,
             cause = engine.failed() => Some(cause),
@@ -181,55 +163,114 @@ impl Listening {
             server.abort();
         }
         engine.stop();
-        let joined = tokio::task::spawn_blocking(move || compute.join()).await;
-        if !matches!(joined, Ok(Ok(()))) && cause.is_none() {
+        let closing = Arc::clone(&engine);
+        let joined = tokio::task::spawn_blocking(move || {
+            let whole = compute.into_iter().all(|thread| thread.join().is_ok());
+            closing.store().flush();
+            whole
+        });
+        if !matches!(joined.await, Ok(true)) && cause.is_none() {
             return Err(ServeError::Teacher("its thread ended with a panic".to_owned()));
         }
         let totals = engine.totals();
-        info!(
-            answered = totals.answered,
-            computed = totals.computed,
-            from_memory = totals.from_memory,
-            joined = totals.joined,
-            batches = totals.batches,
-            padding_share = totals.padding_share(),
-            "stopped"
-        );
+        say_goodbye(&totals, serving.elapsed(), measured);
         cause.map_or(Ok(totals), |cause| Err(ServeError::Teacher(cause)))
     }
 }
 
-/// Loads the teacher, warms it up and hands it to its compute thread.
-fn start_engine(config: &ServeConfig) -> Result<(Arc<Engine>, JoinHandle<()>), ServeError> {
+async fn bind(address: &str, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen {
+        address: address.to_owned(),
+        flag,
+        source,
+    })
+}
+
+fn say_goodbye(totals: &Totals, served: Duration, measured: Measured) {
+    info!(
+        answered = totals.answered,
+        computed = totals.computed,
+        from_memory = totals.from_memory,
+        from_disk = totals.from_disk,
+        from_shared = totals.from_shared,
+        joined = totals.joined,
+        dropped = totals.dropped,
+        verified = totals.verified,
+        mismatched = totals.mismatched,
+        examples_per_second = totals.answered as f64 / served.as_secs_f64().max(1e-9),
+        "stopped"
+    );
+    info!(
+        batches = totals.batches,
+        padding_share = totals.padding_share(),
+        tokenising = ?totals.tokenising,
+        computing = ?totals.computing,
+        encoding = ?totals.encoding,
+        share_of_peak = totals.share_of_peak(measured.peak_flops),
+        "computed"
+    );
+}
+
+/// A teacher that is ready to compute.
+struct Started {
+    engine: Arc<Engine>,
+    compute: Vec<JoinHandle<()>>,
+    measured: Measured,
+}
+
+/// Loads the teacher onto every device, opens the store, measures, and starts the compute threads. The
+/// forward passes of measuring also find a teacher that cannot compute before students come.
+fn start(config: &ServeConfig) -> Result<Started, ServeError> {
     tch::set_num_threads(config.threads as i32);
-    let teacher = Teacher::load(&config.model, config.device)?;
-    let card = TeacherCard {
-        fingerprint: teacher.fingerprint()?,
-        name: teacher.name(),
-        labels: teacher.labels().names().to_vec(),
-        architecture: teacher.architecture(),
-        parameters: teacher.parameters().count() as u64,
-        max_length: teacher.settings().max_length,
-        arithmetic: "float32".to_owned(),
-        limits: config.limits,
-        encodings: Encoding::ALL.to_vec(),
-        members: 1,
+    let load = |device: &tch::Device| Model::load(config, *device);
+    let models = config.devices.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = models.first() else {
+        return Err(ServeError::NoDevice);
     };
+    let card = first.card(config.limits)?;
     info!(
         teacher = card.name,
         architecture = card.architecture,
         parameters = card.parameters,
+        arithmetic = card.arithmetic,
         labels = ?card.labels,
         threads = config.threads,
-        device = ?config.device,
+        devices = ?config.devices,
         "teacher loaded"
     );
-    let tokenizer = teacher.tokenizer().clone();
-    let engine =
-        Arc::new(Engine::new(card, tokenizer, config.store_bytes, config.max_batch_tokens));
-    let compute =
-        compute::start(teacher, Arc::clone(&engine), config.threads).map_err(|cause| {
-            ServeError::Thread(format!("cannot start the compute thread: {cause}"))
-        })??;
-    Ok((engine, compute))
+    let store = Store::open(&config.store, &card)?;
+    let max_batch_tokens = match config.max_batch_tokens {
+        Some(tokens) => {
+            first.warm_up()?;
+            tokens
+        }
+        None if config.pinned => {
+            first.warm_up()?;
+            card.max_length
+        }
+        None => measure::batch_tokens(first)?,
+    };
+    let measured = Measured { max_batch_tokens, peak_flops: first.peak_flops()? };
+    let mut shares = config.shares.clone();
+    let verification = Share { weight: VERIFICATION_WEIGHT, ..Share::default() };
+    shares.entry(VERIFICATION.to_owned()).or_insert(verification);
+    let policy = Policy {
+        max_batch_tokens,
+        max_batch_examples: if config.pinned { 1 } else { usize::MAX },
+        shares,
+    };
+    let engine = Arc::new(Engine::new(EngineParts {
+        reader: first.reader(),
+        card,
+        store,
+        policy,
+        verify: config.verify,
+        max_queued: config.max_queued,
+    }));
+    let compute = models
+        .into_iter()
+        .map(|model| compute::start(model, Arc::clone(&engine), config.threads))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| ServeError::Thread(format!("cannot start a compute thread: {cause}")))?;
+    Ok(Started { engine, compute, measured })
 }

@@ -1,0 +1,173 @@
+//! The flags of `serve`, and the process around a server: runtime, signals.
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use lectern::{
+    commands::{ThreadOptions, Usage, parse_device},
+    wire::Limits,
+};
+use tch::Device;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    serve::{Listening, ModelSource, ServeConfig, Share, TokensPerSecond, Verify},
+    store::StoreConfig,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers.
+    /// Given several times, an ensemble: rows are the weighted mean of the members' logits
+    #[arg(long = "model", value_name = "DIR", required = true)]
+    models: Vec<PathBuf>,
+    /// Shares of the members of an ensemble in the mean, one for each --model [default: equal]
+    #[arg(long, value_name = "W,W..", value_delimiter = ',')]
+    weights: Vec<f64>,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
+    listen: String,
+    /// Answer HTTP there: /metrics for Prometheus, /health
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// `cpu`, `cuda:N`, or several GPUs as `cuda:0,cuda:1`: a copy of the model on each
+    #[arg(long = "device", default_value = "cpu", value_name = "DEVICE,..", value_delimiter = ',', value_parser = parse_device)]
+    devices: Vec<Device>,
+    #[command(flatten)]
+    threads: ThreadOptions,
+    /// Compute every example in a forward pass of its own, so that its row never depends, not even in
+    /// its last bits, on which others were asked for at the time; costs speed, on a GPU most of it
+    #[arg(long)]
+    pinned: bool,
+    /// Tokens in one forward pass, padding included: more than the device needs only delays answers
+    /// [default: measured at start-up]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_batch_tokens: Option<u32>,
+    /// Where rows outlive the server: a folder, redis://HOST:PORT/DB to share them between servers, or
+    /// both by giving the flag twice; `none` keeps them in memory alone
+    /// [default: $XDG_CACHE_HOME/lectern/rows or ~/.cache/lectern/rows]
+    #[arg(long = "store", value_name = "DIR|URL|none")]
+    stores: Vec<String>,
+    /// Memory for rows in front of the store, in MiB; 0 for none
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    store_memory_mb: u32,
+    /// Compute one in N of the rows read from --store again and compare; 0 for none
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    verify_one_in: u64,
+    /// Largest difference of a logit at which a stored row still agrees with the recomputed one
+    /// [default: 0.001, with reduced arithmetic 0.1]
+    #[arg(long, value_name = "DIFFERENCE")]
+    verify_tolerance: Option<f32>,
+    /// Share of an experiment in the teacher's time, beside the others' 1 each; may be repeated
+    #[arg(long = "weight", value_name = "EXPERIMENT=WEIGHT", value_parser = named_number)]
+    shares: Vec<(String, f64)>,
+    /// Tokens that an experiment may have computed in a second, stored rows aside; may be repeated
+    #[arg(long = "quota", value_name = "EXPERIMENT=TOKENS", value_parser = named_number)]
+    quotas: Vec<(String, f64)>,
+    /// Examples that one stream may have in flight
+    #[arg(long, default_value_t = Limits::default().credits as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    credits: u32,
+    /// Examples in the queue, of all students, from which streams wait and unary calls are refused;
+    /// each takes about half a KiB
+    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_queued: u32,
+    /// How long a shut-down waits for students to take their answers, in seconds
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    drain_seconds: u32,
+    /// Write HOST:PORT to this file once the teacher is serving
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
+}
+
+/// `NAME=NUMBER`, the number positive. The name may hold `=` too.
+fn named_number(text: &str) -> Result<(String, f64), String> {
+    let (name, number) = text.rsplit_once('=').ok_or("expected NAME=NUMBER")?;
+    match number.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok((name.to_owned(), number)),
+        _ => Err(format!("{number:?} is not a positive number")),
+    }
+}
+
+impl ServeArgs {
+    pub(super) fn into_config(self) -> Result<ServeConfig, Usage> {
+        let models = self.models()?;
+        Ok(ServeConfig {
+            models,
+            shares: self.shares(),
+            store: StoreConfig::from_flags(&self.stores, u64::from(self.store_memory_mb) << 20)
+                .map_err(|cause| Usage(format!("--store {cause}")))?,
+            verify: Verify {
+                one_in: self.verify_one_in,
+                tolerance: self.verify_tolerance.unwrap_or(0.001),
+            },
+            listen: self.listen,
+            http: self.http,
+            devices: self.devices,
+            threads: self.threads.threads(),
+            pinned: self.pinned,
+            max_batch_tokens: self.max_batch_tokens.map(|n| n as usize),
+            max_queued: self.max_queued as usize,
+            limits: Limits { credits: self.credits as usize, ..Limits::default() },
+            drain: Duration::from_secs(self.drain_seconds.into()),
+            address_file: self.address_file,
+        })
+    }
+
+    fn models(&self) -> Result<Vec<ModelSource>, Usage> {
+        let (models, weights) = (&self.models, &self.weights);
+        if !weights.is_empty() && weights.len() != models.len() {
+            return Err(Usage(format!(
+                "--weights has {} numbers for {} models; give one for each --model",
+                weights.len(),
+                models.len()
+            )));
+        }
+        if let Some(wrong) = weights.iter().find(|w| !(**w > 0.0 && w.is_finite())) {
+            return Err(Usage(format!("--weights {wrong}: must be positive")));
+        }
+        let weight = |i: usize| weights.get(i).copied().unwrap_or(1.0);
+        let source = |(i, folder): (usize, &PathBuf)| ModelSource {
+            folder: folder.clone(),
+            weight: weight(i),
+        };
+        Ok(models.iter().enumerate().map(source).collect())
+    }
+
+    fn shares(&self) -> HashMap<String, Share> {
+        let mut shares: HashMap<String, Share> = HashMap::new();
+        for (name, weight) in &self.shares {
+            shares.entry(name.clone()).or_default().weight = *weight;
+        }
+        for (name, tokens) in &self.quotas {
+            shares.entry(name.clone()).or_default().quota = Some(TokensPerSecond(*tokens));
+        }
+        shares
+    }
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.into_config()?;
+    // Two threads move messages; the cores belong to the teacher.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            stopped.cancel();
+        });
+        Listening::bind(config).await?.serve(stop).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,66 @@
+//! What the engine keeps of an example: who waits, in whose queues it stands, what to compare with.
+
+use std::{sync::Arc, time::Instant};
+
+use lectern::{
+    text::Tokens,
+    wire::{Answer, ContentHash, Failure, Row},
+};
+use tokio::sync::mpsc;
+
+/// Who gets an answer. The channel holds as many answers as its stream has credits, so that there is
+/// always room: an example in flight has its place reserved.
+#[derive(Debug, Clone)]
+pub(super) struct Waiter {
+    pub(super) id: u64,
+    pub(super) answers: mpsc::Sender<Answer>,
+}
+
+impl Waiter {
+    pub(super) fn answer(&self, outcome: Result<Row, Failure>) {
+        // A student that has gone away is no longer interested; one that is there has room.
+        let _gone = self.answers.try_send(Answer { id: self.id, outcome });
+    }
+}
+
+/// An example that no tier of the store knows.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    pub(super) content: ContentHash,
+    /// One for each member of the model.
+    pub(super) tokens: Box<[Tokens]>,
+    pub(super) waiter: Waiter,
+}
+
+/// One content to compute, with all who wait for it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) tokens: Box<[Tokens]>,
+    pub(super) waiters: Vec<Waiter>,
+    /// The row to compare with, when nobody waits but the store is being checked.
+    pub(super) stored: Option<Row>,
+    /// The experiments in whose queue it stands. Whichever of them has its turn first has it computed,
+    /// so that a short queue need not wait for a long one.
+    pub(super) flows: Vec<Arc<str>>,
+    pub(super) since: Instant,
+    pub(super) under_way: bool,
+}
+
+impl Job {
+    pub(super) fn new(flow: &Arc<str>, tokens: Box<[Tokens]>, since: Instant) -> Self {
+        let flows = vec![Arc::clone(flow)];
+        Self { tokens, waiters: Vec::new(), stored: None, flows, since, under_way: false }
+    }
+
+    /// Whether anyone would have something of its row.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.stored.is_some() || self.waiters.iter().any(|waiter| !waiter.answers.is_closed())
+    }
+}
+
+/// A batch for a compute thread: contents with their tokens, in one order.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) contents: Vec<ContentHash>,
+    pub(super) tokens: Vec<Box<[Tokens]>>,
+}
