@@ -6,8 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod contract;
+mod models;
+mod operating;
 mod parity;
 mod sharing;
 mod shutdown;
 mod support;
 mod training;
+mod unary;

@@ -102,6 +102,7 @@ pub(crate) fn requests(texts: &[(String, Option<String>)]) -> Vec<Arc<Request>> 
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
+    http: Option<SocketAddr>,
     stop: CancellationToken,
     thread: JoinHandle<Result<Totals, ServeError>>,
 }
@@ -128,11 +129,12 @@ impl Server {
             let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.unwrap().block_on(async {
                 let listening = Listening::bind(config).await?;
-                tell.send(listening.address()).unwrap();
+                tell.send((listening.address(), listening.http_address())).unwrap();
                 listening.serve(stopped).await
             })
         });
-        let server = Self { address: told.recv().unwrap(), stop, thread };
+        let (address, http) = told.recv().unwrap();
+        let server = Self { address, http, stop, thread };
         block_on(server.serving());
         server
     }
@@ -145,6 +147,10 @@ impl Server {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     pub(crate) fn url(&self) -> TeacherUrl {

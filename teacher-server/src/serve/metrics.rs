@@ -1,4 +1,4 @@
-//! What operators watch, in the text format of OpenMetrics, which Prometheus reads. Everything is read
+//! What operators watch, in the text format of `OpenMetrics`, which Prometheus reads. Everything is read
 //! from the engine when it is asked for; nothing is counted twice.
 
 use std::{
@@ -59,22 +59,29 @@ impl Collector for Source {
     }
 }
 
-/// One label and its value; none for a metric without.
-type Label<'a> = Option<(&'static str, &'a str)>;
-
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
+    fn counter(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        let metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(metric)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        let metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(metric)
+    }
+
     fn counters<'l>(
         &mut self,
         name: &str,
         help: &str,
-        values: impl IntoIterator<Item = (Label<'l>, f64)>,
+        label: &str,
+        values: impl IntoIterator<Item = (&'l str, f64)>,
     ) -> Result<(), Error> {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (label, value) in values {
-            let labels: Vec<_> = label.into_iter().collect();
-            ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+        for (which, value) in values {
+            ConstCounter::new(value).encode(metric.encode_family(&[(label, which)])?)?;
         }
         Ok(())
     }
@@ -83,12 +90,12 @@ impl Page<'_> {
         &mut self,
         name: &str,
         help: &str,
-        values: impl IntoIterator<Item = (Label<'l>, f64)>,
+        label: &str,
+        values: impl IntoIterator<Item = (&'l str, f64)>,
     ) -> Result<(), Error> {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (label, value) in values {
-            let labels: Vec<_> = label.into_iter().collect();
-            ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        for (which, value) in values {
+            ConstGauge::new(value).encode(metric.encode_family(&[(label, which)])?)?;
         }
         Ok(())
     }
@@ -112,109 +119,62 @@ fn identity(page: &mut Page<'_>, engine: &Engine) -> Result<(), Error> {
 
 fn work(page: &mut Page<'_>, engine: &Engine, measured: Measured) -> Result<(), Error> {
     let totals = engine.totals();
-    let by = |key, value| Some((key, value));
-    page.counters(
-        "examples",
-        "Examples by where their row came from",
-        [
-            (by("source", "computed"), totals.computed as f64),
-            (by("source", "joined"), totals.joined as f64),
-            (by("source", "memory"), totals.from_memory as f64),
-            (by("source", "disk"), totals.from_disk as f64),
-            (by("source", "shared"), totals.from_shared as f64),
-        ],
-    )?;
-    page.counters("answers", "Rows and failures given", [(None, totals.answered as f64)])?;
-    page.counters(
-        "dropped",
-        "Examples that nobody waited for any more, dropped before they were computed",
-        [(None, totals.dropped as f64)],
-    )?;
-    page.counters(
-        "refused_calls",
-        "Unary calls refused as too much was queued",
-        [(None, totals.refused as f64)],
-    )?;
-    page.counters("batches", "Forward passes", [(None, totals.batches as f64)])?;
-    let padding = totals.padded_tokens.saturating_sub(totals.tokens);
-    page.counters(
-        "tokens",
-        "Tokens computed",
-        [(by("kind", "text"), totals.tokens as f64), (by("kind", "padding"), padding as f64)],
-    )?;
-    page.gauges(
-        "padding_share",
-        "Share of the tokens computed that was padding",
-        [(None, totals.padding_share())],
-    )?;
+    let sources = [
+        ("computed", totals.computed as f64),
+        ("joined", totals.joined as f64),
+        ("memory", totals.from_memory as f64),
+        ("disk", totals.from_disk as f64),
+        ("shared", totals.from_shared as f64),
+    ];
+    page.counters("examples", "Examples by where their row came from", "source", sources)?;
+    page.counter("answers", "Rows and failures given", totals.answered as f64)?;
+    let help = "Examples that nobody waited for any more, dropped before they were computed";
+    page.counter("dropped", help, totals.dropped as f64)?;
+    let help = "Unary calls refused as too much was queued";
+    page.counter("refused_calls", help, totals.refused as f64)?;
+    page.counter("batches", "Forward passes", totals.batches as f64)?;
+    let padding = totals.padded_tokens.saturating_sub(totals.tokens) as f64;
+    let tokens = [("text", totals.tokens as f64), ("padding", padding)];
+    page.counters("tokens", "Tokens computed", "kind", tokens)?;
+    let help = "Share of the tokens computed that was padding";
+    page.gauge("padding_share", help, totals.padding_share())?;
     let room = totals.batches as f64 * measured.max_batch_tokens as f64;
-    page.gauges(
-        "batch_fill",
-        "Tokens of the average forward pass, of those it may have",
-        [(None, totals.padded_tokens as f64 / room.max(1.0))],
-    )?;
-    page.counters(
-        "stage_seconds",
-        "Time by stage, added up over examples (waiting), threads and devices",
-        [
-            (by("stage", "waiting"), totals.waiting.as_secs_f64()),
-            (by("stage", "tokenising"), totals.tokenising.as_secs_f64()),
-            (by("stage", "computing"), totals.computing.as_secs_f64()),
-            (by("stage", "encoding"), totals.encoding.as_secs_f64()),
-        ],
-    )?;
-    page.counters("forward_flops", "Operations of matrix products", [(None, totals.flops)])?;
-    page.gauges(
-        "peak_flops",
-        "Operations a second of plain matrix products, measured at start-up",
-        [(None, measured.peak_flops)],
-    )?;
-    page.gauges(
-        "share_of_peak",
-        "Operations a second while computing, of the measured peak",
-        [(None, totals.share_of_peak(measured.peak_flops))],
-    )?;
-    page.counters(
-        "verified_rows",
-        "Stored rows computed again to be compared",
-        [(None, totals.verified as f64)],
-    )?;
-    page.counters(
-        "mismatched_rows",
-        "Stored rows that differed beyond the tolerance: alarm on any",
-        [(None, totals.mismatched as f64)],
-    )
+    let help = "Tokens of the average forward pass, of those it may have";
+    page.gauge("batch_fill", help, totals.padded_tokens as f64 / room.max(1.0))?;
+    let stages = [
+        ("waiting", totals.waiting.as_secs_f64()),
+        ("tokenising", totals.tokenising.as_secs_f64()),
+        ("computing", totals.computing.as_secs_f64()),
+        ("encoding", totals.encoding.as_secs_f64()),
+    ];
+    let help = "Time by stage, added up over examples (waiting), threads and devices";
+    page.counters("stage_seconds", help, "stage", stages)?;
+    page.counter("forward_flops", "Operations of matrix products", totals.flops)?;
+    let help = "Operations a second of plain matrix products, measured at start-up";
+    page.gauge("peak_flops", help, measured.peak_flops)?;
+    let help = "Operations a second while computing, of the measured peak";
+    page.gauge("share_of_peak", help, totals.share_of_peak(measured.peak_flops))?;
+    let help = "Stored rows computed again to be compared";
+    page.counter("verified_rows", help, totals.verified as f64)?;
+    let help = "Stored rows that differed beyond the tolerance: alarm on any";
+    page.counter("mismatched_rows", help, totals.mismatched as f64)
 }
 
 fn students(page: &mut Page<'_>, engine: &Engine) -> Result<(), Error> {
+    const BY: &str = "experiment";
     let queues = engine.queues();
+    let examples = queues.iter().map(|(name, examples, _)| (&**name, *examples as f64));
+    page.gauges("queue_examples", "Examples in the queue", BY, examples)?;
+    let tokens = queues.iter().map(|(name, _, tokens)| (&**name, *tokens as f64));
+    page.gauges("queue_tokens", "Tokens in the queue", BY, tokens)?;
     let students = engine.students.read();
-    let key = "experiment";
-    page.gauges(
-        "queue_examples",
-        "Examples in the queue",
-        queues.iter().map(|(name, examples, _)| (Some((key, &**name)), *examples as f64)),
-    )?;
-    page.gauges(
-        "queue_tokens",
-        "Tokens in the queue",
-        queues.iter().map(|(name, _, tokens)| (Some((key, &**name)), *tokens as f64)),
-    )?;
-    page.gauges(
-        "streams",
-        "Streams open",
-        students.iter().map(|s| (Some((key, &*s.experiment)), s.streams as f64)),
-    )?;
-    page.gauges(
-        "credits_in_use",
-        "Examples in flight",
-        students.iter().map(|s| (Some((key, &*s.experiment)), s.in_flight as f64)),
-    )?;
-    page.counters(
-        "student_rows",
-        "Rows and failures given, by experiment, since its first open stream",
-        students.iter().map(|s| (Some((key, &*s.experiment)), s.rows as f64)),
-    )
+    let streams = students.iter().map(|s| (&*s.experiment, s.streams as f64));
+    page.gauges("streams", "Streams open", BY, streams)?;
+    let credits = students.iter().map(|s| (&*s.experiment, s.in_flight as f64));
+    page.gauges("credits_in_use", "Examples in flight", BY, credits)?;
+    let rows = students.iter().map(|s| (&*s.experiment, s.rows as f64));
+    let help = "Rows and failures given to the streams open now and those before them";
+    page.counters("student_rows", help, BY, rows)
 }
 
 fn store(page: &mut Page<'_>, counts: &StoreCounts) -> Result<(), Error> {

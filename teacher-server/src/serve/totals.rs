@@ -101,7 +101,6 @@ impl Clock {
 
 /// The counters behind [`Totals`]; each of its fields is one of these.
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "documented at `Totals`")]
 pub(super) struct Counters {
     pub(super) answered: Counter,
     pub(super) computed: Counter,
