@@ -1,5 +1,5 @@
 """Checks deploy/: manifests against the Kubernetes schemas, and every command line in manifests,
-compose file and Containerfiles against the programs' own help and the one port.
+compose file and Containerfiles against the programs' own help and the two ports.
 
     check.py FOLDER_OF_PROGRAMS
 """
@@ -16,7 +16,7 @@ import yaml
 DEPLOY = pathlib.Path(__file__).parent
 PROGRAMS = pathlib.Path(sys.argv[1])
 KUBERNETES = "1.37"
-PORT = "50051"
+PORTS = {"50051", "9090"}
 faults = []
 
 
@@ -46,8 +46,8 @@ def check_command(place, program, command):
 
 def check_ports(place, text):
     for port in re.findall(r":(\d{4,5})\b", text):
-        if port != PORT:
-            faults.append(f"{place}: port {port} instead of {PORT}")
+        if port not in PORTS:
+            faults.append(f"{place}: port {port} is none of {sorted(PORTS)}")
 
 
 def program_of(image):
@@ -63,7 +63,7 @@ def check_kubernetes():
             pod = manifest["spec"].get("template", {}).get("spec", {})
             for container in pod.get("containers", []):
                 check_command(place, program_of(container["image"]), container["args"])
-            # Wherever a manifest says `port`, it is the one.
+            # Wherever a manifest says `port`, it is one of them.
             for port in re.findall(r'"(?:containerPort|port)": (\d+)', json.dumps(manifest)):
                 check_ports(place, f":{port}")
             count += 1
