@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// Writes `bytes` to `path`; a crash at any moment leaves the old file or the new one, never a part.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -15,25 +17,59 @@ pub fn write_atomically_with(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    // The temporary file must stand in the same folder: a rename is atomic within one file system.
-    let folder = match path.parent() {
+    let mut out = PendingFile::create(path)?;
+    write(&mut out)?;
+    out.finish()
+}
+
+/// A file that stands at its path only once it is finished; dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct PendingFile {
+    out: BufWriter<NamedTempFile>,
+    path: PathBuf,
+}
+
+impl PendingFile {
+    /// Begins the file that is to stand at `path`.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".lectern-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            // The crate's default 0600 would lock other users out of a finished model; the umask
+            // applies.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        // In the same folder: a rename is atomic within one file system.
+        let out = BufWriter::new(builder.tempfile_in(folder_of(path))?);
+        Ok(Self { out, path: path.to_owned() })
+    }
+
+    /// Puts the file in its place, whole.
+    pub fn finish(self) -> io::Result<()> {
+        let temporary = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.path).map_err(|failed| failed.error)?;
+        sync_folder(folder_of(&self.path))
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".lectern-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        // The crate's default 0600 would lock other users out of a finished model; the umask applies.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut out = BufWriter::new(builder.tempfile_in(folder)?);
-    write(&mut out)?;
-    let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|failed| failed.error)?;
-    sync_folder(folder)
 }
 
 /// Makes the new name itself survive a power cut.

@@ -7,6 +7,7 @@
 mod card;
 mod content;
 mod encoding;
+pub mod label_file;
 mod rows;
 
 pub use card::{Fingerprint, Limits, TeacherCard};
