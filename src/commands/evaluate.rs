@@ -71,7 +71,7 @@ pub fn evaluate_model<M: Classifier>(
     let columns = Columns::from(options.columns.clone());
     let records = read_records(&options.data, &columns, LabelUse::Required)?;
     let model = load()?;
-    let examples = resolve(records, options.labels.as_deref(), model.labels())?;
+    let examples = resolve(records, options.label_names.as_deref(), model.labels())?;
     let evaluation = judge(&model, &examples)?;
     evaluation.say_truncated(options.data.display());
     if let Some(path) = &options.json {

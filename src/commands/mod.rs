@@ -34,7 +34,7 @@ pub enum CommandError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// A label file that does not name the model's labels.
-    #[error("--labels {path}: {source}")]
+    #[error("--label-names {path}: {source}")]
     Labels {
         /// The label file.
         path: PathBuf,

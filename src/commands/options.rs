@@ -101,7 +101,7 @@ pub struct EvaluateOptions {
     pub json: Option<PathBuf>,
     /// Names of the label ids in the data, one per line or a JSON array, where they differ from the model's order
     #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
+    pub label_names: Option<PathBuf>,
     /// Columns of the data.
     #[command(flatten)]
     pub columns: ColumnOptions,

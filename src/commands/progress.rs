@@ -18,6 +18,7 @@ pub struct Progress {
     phase: String,
     total: u64,
     done: u64,
+    started: Instant,
     last_line: Instant,
 }
 
@@ -32,20 +33,30 @@ impl Progress {
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 .with_prefix(phase.clone())
         });
-        Self { bar, phase, total: total as u64, done: 0, last_line: Instant::now() }
+        let now = Instant::now();
+        Self { bar, phase, total: total as u64, done: 0, started: now, last_line: now }
     }
 
     /// One step done; `state` is asked for only when it is shown.
     pub fn step(&mut self, state: impl FnOnce() -> String) {
-        self.done += 1;
+        self.advance(1, state);
+    }
+
+    /// So many steps done.
+    pub fn advance(&mut self, steps: usize, state: impl FnOnce() -> String) {
+        let before = self.done;
+        self.done += steps as u64;
         if let Some(bar) = &self.bar {
-            bar.inc(1);
-            if self.done.is_multiple_of(8) {
+            bar.inc(steps as u64);
+            if before / 8 != self.done / 8 {
                 bar.set_message(state());
             }
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            info!("{} {}/{} {}", self.phase, self.done, self.total, state());
+            let rate = self.done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+            let left = self.total.saturating_sub(self.done) as f64 / rate;
+            let (phase, done, total) = (&self.phase, self.done, self.total);
+            info!("{phase} {done}/{total}, {rate:.1}/s, {left:.0} s left {}", state());
         }
     }
 }

@@ -41,6 +41,8 @@ pub enum LabelUse {
     Required,
     /// Rows, or the whole file, may do without: training on soft labels alone.
     Optional,
+    /// Not looked at: text to be labelled.
+    Ignored,
 }
 
 /// What is asked of one file.
@@ -65,7 +67,9 @@ impl Request<'_> {
         let text_pair = self.locate_pair(header)?;
         let text = self.position(header, self.columns.text(), "--text-column")?;
         let label = self.position(header, self.columns.label(), "--label-column");
-        let label = if self.labels == LabelUse::Required || self.columns.label.is_some() {
+        let label = if self.labels == LabelUse::Ignored {
+            None
+        } else if self.labels == LabelUse::Required || self.columns.label.is_some() {
             Some(label?)
         } else {
             label.ok()

@@ -41,13 +41,13 @@ pub enum DataError {
     UnknownId { path: PathBuf, line: usize, id: usize, known: String },
     #[error(
         "{path}:{line}: label {label} among {others}s as at line {other_line} ({other}); use one \
-         kind, or name all labels with --labels FILE",
+         kind, or name all labels with --label-names FILE",
         others = .other.kind()
     )]
     MixedLabels { path: PathBuf, line: usize, label: RawLabel, other: RawLabel, other_line: usize },
     #[error(
         "{path}:{line}: label id {max}, but no row has id {missing}; ids run from 0 without gaps, \
-         name the labels with --labels FILE"
+         name the labels with --label-names FILE"
     )]
     IdGap { path: PathBuf, line: usize, max: usize, missing: usize },
     #[error("{path}: {source}")]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::columns::Request;
 use super::read::newlines;
-use super::{DataError, RawLabel, Record};
+use super::{DataError, LabelUse, RawLabel, Record};
 
 /// Reads a JSON array, if the first character opens one, or else one object per line.
 pub(super) fn read(text: &str, request: Request<'_>) -> Result<Vec<Record>, DataError> {
@@ -42,7 +42,7 @@ pub(super) fn record(
         Some(other) => Err(request.wrong_type(line, column, "a string", kind(other))),
     };
     let column = request.columns.label();
-    let label = match object.get(column) {
+    let label = match object.get(column).filter(|_| request.labels != LabelUse::Ignored) {
         None | Some(Value::Null) => None,
         Some(Value::String(name)) => RawLabel::parse(name),
         Some(Value::Number(number)) if !number.is_f64() => RawLabel::parse(&number.to_string()),

@@ -1,63 +1,93 @@
 //! Parquet files with string and integer columns; other columns are not read.
 
 use std::fs::File;
-use std::panic;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, Row};
+use parquet::record::{Field, Row, reader::RowIter};
 use parquet::schema::types::Type;
 
 use super::columns::Request;
 use super::read::unreadable;
-use super::{DataError, RawLabel, Record};
+use super::{Columns, DataError, LabelUse, RawLabel, Record};
 
-/// The Parquet crate panics on some damaged files; that too is an error of the file.
+/// All rows at once.
 pub(super) fn read(request: Request<'_>) -> Result<Vec<Record>, DataError> {
-    panic::catch_unwind(|| read_file(request)).unwrap_or_else(|_| {
-        let source = ParquetError::General("its pages are damaged".to_owned());
-        Err(DataError::Parquet { path: request.path.to_owned(), source })
-    })
+    Rows::open(request)?.collect()
 }
 
-fn read_file(request: Request<'_>) -> Result<Vec<Record>, DataError> {
-    let path = request.path;
-    let broken = |source: ParquetError| DataError::Parquet { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
-    if file.metadata().map_err(|error| unreadable(path, error))?.len() == 0 {
-        return Err(DataError::Empty { path: path.to_owned() });
+/// The rows of a file one after the other.
+pub(super) struct Rows {
+    path: PathBuf,
+    columns: Columns,
+    labels: LabelUse,
+    rows: RowIter<'static>,
+    line: usize,
+}
+
+impl Rows {
+    pub(super) fn open(request: Request<'_>) -> Result<Self, DataError> {
+        let path = request.path;
+        let broken = |source: ParquetError| DataError::Parquet { path: path.to_owned(), source };
+        let file = File::open(path).map_err(|error| unreadable(path, error))?;
+        if file.metadata().map_err(|error| unreadable(path, error))?.len() == 0 {
+            return Err(DataError::Empty { path: path.to_owned() });
+        }
+        let reader = undamaged(|| SerializedFileReader::new(file)).map_err(broken)?;
+
+        let schema = reader.metadata().file_metadata().schema();
+        let header: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
+        let positions = request.locate(&header)?;
+        let mut wanted: Vec<usize> = [Some(positions.text), positions.text_pair, positions.label]
+            .into_iter()
+            .flatten()
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let wanted = wanted.into_iter().map(|column| Arc::clone(&schema.get_fields()[column]));
+        let projection = Type::group_type_builder(schema.name())
+            .with_fields(wanted.collect())
+            .build()
+            .map_err(broken)?;
+        let rows =
+            undamaged(|| RowIter::from_file_into(Box::new(reader)).project(Some(projection)))
+                .map_err(broken)?;
+        Ok(Self {
+            path: path.to_owned(),
+            columns: request.columns.clone(),
+            labels: request.labels,
+            rows,
+            line: 0,
+        })
     }
-    let reader = SerializedFileReader::new(file).map_err(broken)?;
+}
 
-    let schema = reader.metadata().file_metadata().schema();
-    let header: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
-    let positions = request.locate(&header)?;
-    let mut wanted: Vec<usize> = [Some(positions.text), positions.text_pair, positions.label]
-        .into_iter()
-        .flatten()
-        .collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let wanted = wanted.into_iter().map(|column| Arc::clone(&schema.get_fields()[column]));
-    let projection = Type::group_type_builder(schema.name())
-        .with_fields(wanted.collect())
-        .build()
-        .map_err(broken)?;
+impl Iterator for Rows {
+    type Item = Result<Record, DataError>;
 
-    let rows = reader.get_row_iter(Some(projection)).map_err(broken)?;
-    rows.enumerate()
-        .map(|(index, row)| {
-            let line = index + 1;
-            let row = row.map_err(|error| DataError::Malformed {
-                path: path.to_owned(),
-                line,
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = undamaged(|| self.rows.next().transpose()).transpose()?;
+        self.line += 1;
+        let request = Request { path: &self.path, columns: &self.columns, labels: self.labels };
+        Some(match row {
+            Ok(row) => record(&row, self.line, request),
+            Err(error) => Err(DataError::Malformed {
+                path: self.path.clone(),
+                line: self.line,
                 format: "Parquet",
                 cause: error.to_string(),
-            })?;
-            record(&row, line, request)
+            }),
         })
-        .collect()
+    }
+}
+
+/// The Parquet crate panics on some damaged files; that too is an error of the file.
+fn undamaged<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    panic::catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(ParquetError::General("its pages are damaged".to_owned())))
 }
 
 fn record(row: &Row, line: usize, request: Request<'_>) -> Result<Record, DataError> {

@@ -1,11 +1,14 @@
 //! Opens a data file, finds out its format and hands it to that format's reader.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use super::columns::Request;
-use super::{Columns, DataError, LabelUse, Records, delimited, json, parquet};
+use super::{
+    Columns, DataError, InputFormat, InputRecords, LabelUse, Record, Records, delimited, json,
+    parquet,
+};
 
 /// Reads every row of a JSON array, JSON Lines, CSV, TSV or Parquet file, in order.
 ///
@@ -29,6 +32,42 @@ pub fn read_records(
         return Err(DataError::NoRows { path: path.to_owned() });
     }
     Ok(Records::new(path.to_owned(), rows))
+}
+
+/// The rows of one file one after the other; see [`stream_records`].
+pub type RecordStream = Box<dyn Iterator<Item = Result<Record, DataError>> + Send>;
+
+/// Reads the texts of a file of any size, in order, whatever its labels.
+///
+/// JSON Lines, Parquet and, with `plain`, lines of text go by and are never held; a JSON array, CSV and
+/// TSV are read whole. Unlike [`read_records`], a file without rows is no error.
+pub fn stream_records(
+    path: &Path,
+    columns: &Columns,
+    plain: bool,
+) -> Result<RecordStream, DataError> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let format = match ending.as_deref() {
+        _ if plain => InputFormat::Plain,
+        Some("json" | "jsonl" | "ndjson") => InputFormat::JsonLines,
+        Some("parquet") => {
+            let request = Request { path, columns, labels: LabelUse::Ignored };
+            return Ok(Box::new(parquet::Rows::open(request)?));
+        }
+        _ => return whole(path, columns),
+    };
+    let mut reader = BufReader::new(File::open(path).map_err(|error| unreadable(path, error))?);
+    let beginning = reader.fill_buf().map_err(|error| unreadable(path, error))?;
+    let beginning = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
+    if format == InputFormat::JsonLines && beginning.trim_ascii_start().starts_with(b"[") {
+        return whole(path, columns);
+    }
+    Ok(Box::new(InputRecords::new(reader, path, format).with_columns(columns.clone())))
+}
+
+fn whole(path: &Path, columns: &Columns) -> Result<RecordStream, DataError> {
+    let records = read_records(path, columns, LabelUse::Ignored)?;
+    Ok(Box::new(records.into_rows().into_iter().map(Ok)))
 }
 
 /// A whole file as text without its byte order mark; a file of white space counts as empty.

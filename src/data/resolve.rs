@@ -42,6 +42,11 @@ impl Records {
         &self.rows
     }
 
+    /// The rows as read, to keep.
+    pub fn into_rows(self) -> Vec<Record> {
+        self.rows
+    }
+
     /// The label set of a training file that comes without one: its names, sorted; or `"0"` to the
     /// largest of its ids, each of which must occur.
     pub fn label_set(&self) -> Result<LabelSet, DataError> {

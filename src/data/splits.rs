@@ -7,14 +7,14 @@ use super::{Columns, DataError, Example, LabelError, LabelSet, LabelUse, read_re
 /// Where the files are.
 #[derive(Debug, Clone, Copy)]
 pub struct SplitFiles<'a> {
-    /// To train on; gives the label set where `labels` does not.
+    /// To train on; gives the label set where `label_names` does not.
     pub train: &'a Path,
     /// To choose the best epoch by.
     pub dev: &'a Path,
     /// For a last report.
     pub test: Option<&'a Path>,
     /// Label names in order.
-    pub labels: Option<&'a Path>,
+    pub label_names: Option<&'a Path>,
     /// The columns of all of them.
     pub columns: &'a Columns,
 }
@@ -35,7 +35,7 @@ impl Splits {
         let read = |path| read_records(path, files.columns, LabelUse::Required);
         let (train, dev) = (read(files.train)?, read(files.dev)?);
         let test = files.test.map(read).transpose()?;
-        let labels = match files.labels {
+        let labels = match files.label_names {
             Some(path) => LabelSet::from_file(path)?,
             None => train.label_set()?,
         };

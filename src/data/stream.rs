@@ -1,4 +1,4 @@
-//! Input to predict, one text per line, read as it comes and never held whole.
+//! Texts without labels, one per line, read as they come and never held whole.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,13 @@ impl<R: BufRead> InputRecords<R> {
         }
     }
 
+    /// With other keys than `text` and `text_pair`.
+    #[must_use]
+    pub fn with_columns(mut self, columns: Columns) -> Self {
+        self.columns = columns;
+        self
+    }
+
     /// The next line that is a row; `None` at the end.
     fn read(&mut self) -> Result<Option<Record>, DataError> {
         loop {
@@ -85,16 +92,14 @@ fn parse(
     format: InputFormat,
     columns: &Columns,
 ) -> Result<Option<Record>, DataError> {
-    let request = Request { path, columns, labels: LabelUse::Optional };
+    let request = Request { path, columns, labels: LabelUse::Ignored };
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     match format {
         InputFormat::Plain => request.record(line, Some(text.to_owned()), None, None).map(Some),
         InputFormat::JsonLines if text.trim().is_empty() => Ok(None),
         InputFormat::JsonLines => {
-            let mut object = json::parse_line(text, line, request)?;
-            object.remove(columns.label());
-            json::record(&object, line, request).map(Some)
+            json::record(&json::parse_line(text, line, request)?, line, request).map(Some)
         }
     }
 }

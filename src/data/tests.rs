@@ -310,7 +310,7 @@ fn labels_that_do_not_fit_are_named() {
     assert_eq!(
         refused("a,neg\nb,pos\nc,1\n", &["neg", "pos"]),
         "test.csv:4: label 1 among names as at line 2 (neg); use one kind, or name all labels \
-         with --labels FILE"
+         with --label-names FILE"
     );
 }
 
@@ -323,14 +323,26 @@ fn a_training_file_without_a_sound_label_set_is_refused() {
     assert_eq!(
         refused("a,1\nb,neg\n"),
         "train.csv:3: label neg among ids as at line 2 (1); use one kind, or name all labels with \
-         --labels FILE"
+         --label-names FILE"
     );
     assert_eq!(
         refused("a,1\nb,5\nc,0\n"),
         "train.csv:3: label id 5, but no row has id 2; ids run from 0 without gaps, name the \
-         labels with --labels FILE"
+         labels with --label-names FILE"
     );
     assert_eq!(refused("a,neg\n"), "train.csv: a classifier needs at least 2 labels, there are 1");
+}
+
+#[test]
+fn a_stream_of_records_is_what_reading_the_whole_file_gives() {
+    let columns = Columns::default();
+    for name in ["rows.json", "rows.jsonl", "rows.csv", "rows.tsv", "rows.parquet"] {
+        let streamed = stream_records(&fixture(name), &columns, false).unwrap();
+        let streamed: Vec<_> = streamed.map(Result::unwrap).collect();
+        let whole = read_records(&fixture(name), &columns, LabelUse::Ignored).unwrap();
+        assert_eq!(streamed, whole.rows(), "{name}");
+        assert!(streamed.iter().all(|record| record.label.is_none()), "{name}");
+    }
 }
 
 /// Text made of what the formats give a meaning to.

@@ -74,7 +74,7 @@ struct FinetuneArgs {
     output: PathBuf,
     /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
     #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
+    label_names: Option<PathBuf>,
     /// How token states become one: mean suits sentence encoders, pooler loads in transformers as it is
     #[arg(long, value_enum, default_value_t = PoolingArg::Mean)]
     pooling: PoolingArg,
@@ -156,7 +156,7 @@ impl FinetuneArgs {
             dev: self.dev,
             test: self.test,
             output: self.output,
-            labels: self.labels,
+            label_names: self.label_names,
             trainable_layers: self.trainable_layers,
             epochs: self.epochs as usize,
             batch_size: self.batch_size as usize,

@@ -52,7 +52,7 @@ pub struct FinetuneConfig {
     pub dev: PathBuf,
     pub test: Option<PathBuf>,
     pub output: PathBuf,
-    pub labels: Option<PathBuf>,
+    pub label_names: Option<PathBuf>,
     pub columns: Columns,
     pub pooling: Pooling,
     pub trainable_layers: TrainableLayers,
@@ -78,7 +78,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
         train: &config.train,
         dev: &config.dev,
         test: config.test.as_deref(),
-        labels: config.labels.as_deref(),
+        label_names: config.label_names.as_deref(),
         columns: &config.columns,
     })?;
     tch::manual_seed(config.seed);
