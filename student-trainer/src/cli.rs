@@ -3,15 +3,27 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
+    time::Duration,
 };
 
+use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use lectern::{
-    commands::{ComputeOptions, EvaluateOptions, PredictOptions, evaluate_model, predict_with},
+    commands::{
+        ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model, predict_with,
+    },
+    data::Columns,
     models::{BEST_WEIGHTS, Student},
 };
 
-use crate::{config::TrainOptions, train::train};
+use crate::{
+    config::{LabelSource, TrainOptions},
+    describe::CardLines,
+    labels::TeacherUrl,
+    source::Source,
+    train::train,
+    warm::{WarmConfig, warm},
+};
 
 /// Trains students on hard labels and a teacher's logits, judges them, and labels text with them.
 #[derive(Debug, Parser)]
@@ -25,6 +37,13 @@ pub struct Cli {
 enum Command {
     /// Train one student and leave a run folder
     Train(Box<TrainArgs>),
+    /// Fill a teacher's store with the rows of some files, so that runs after it never wait
+    ///
+    /// Each distinct text is asked for once. Prints one line of JSON with the counts. The exit code is 1 if
+    /// the teacher refused any of them, for a run's --on-missing would then have to say what to do.
+    Warm(WarmArgs),
+    /// Print what a teacher says of itself: labels, fingerprint, architecture, limits
+    Describe(DescribeArgs),
     /// Print the classification report of a trained student on labelled examples
     Evaluate(EvaluateArgs),
     /// Label JSON Lines or plain lines of text
@@ -40,6 +59,44 @@ struct TrainArgs {
     options: TrainOptions,
     #[command(flatten)]
     compute: ComputeOptions,
+}
+
+#[derive(Debug, Args)]
+struct WarmArgs {
+    /// Address of the teacher server
+    #[arg(long, value_name = "http://HOST:PORT")]
+    teacher: TeacherUrl,
+    /// Texts: .json, .jsonl, .csv, .tsv or .parquet; labels are not needed
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Each line of the files is a text
+    #[arg(long, conflicts_with_all = ["text_column", "text_pair_column"])]
+    plain: bool,
+    /// Column or key of the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// Column or key of the second text of a pair [default: `text_pair`, which may be absent]
+    #[arg(long, value_name = "NAME")]
+    text_pair_column: Option<String>,
+    /// Name of the experiment, as the teacher's log shows it
+    #[arg(long, default_value = "warm")]
+    name: String,
+    /// How long to wait for a teacher that is away, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    teacher_patience: u64,
+}
+
+#[derive(Debug, Args)]
+struct DescribeArgs {
+    /// Address of the teacher server
+    #[arg(long, value_name = "http://HOST:PORT")]
+    teacher: Option<String>,
+    /// Exported soft labels, which name their teacher
+    #[arg(long, value_name = "FILE.parquet")]
+    labels: Option<PathBuf>,
+    /// As JSON, as a run folder keeps it
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +117,23 @@ struct PredictArgs {
     options: PredictOptions,
 }
 
+impl WarmArgs {
+    fn into_config(self) -> WarmConfig {
+        WarmConfig {
+            teacher: self.teacher,
+            data: self.data,
+            plain: self.plain,
+            columns: Columns {
+                text: self.text_column,
+                text_pair: self.text_pair_column,
+                label: None,
+            },
+            name: self.name,
+            patience: Duration::from_secs(self.teacher_patience),
+        }
+    }
+}
+
 impl Cli {
     /// Does what the command line asks.
     pub fn execute(self) -> anyhow::Result<()> {
@@ -69,6 +143,28 @@ impl Cli {
                 let config = args.options.over_file(args.config.as_deref())?.resolve()?;
                 let summary = train(&config, args.compute.device)?;
                 writeln!(io::stdout(), "{:#}", summary.0)?;
+            }
+            Command::Warm(args) => {
+                let summary = warm(&args.into_config())?;
+                writeln!(io::stdout(), "{}", summary.to_json())?;
+                let (refused, distinct) = (summary.refused(), summary.distinct);
+                ensure!(
+                    refused == 0,
+                    "the teacher refused {refused} of {distinct} examples; leave them out, or let \
+                     --on-missing of a run say what becomes of them"
+                );
+            }
+            Command::Describe(args) => {
+                let source =
+                    LabelSource::from_flags(args.teacher.as_deref(), args.labels.as_deref())?
+                        .ok_or_else(|| Usage("--teacher or --labels is missing".to_owned()))?;
+                let source = Source::open(&source, Duration::ZERO)?;
+                let card = source.card();
+                if args.json {
+                    writeln!(io::stdout(), "{:#}", serde_json::to_value(card)?)?;
+                } else {
+                    write!(io::stdout(), "{}", CardLines(card))?;
+                }
             }
             Command::Evaluate(args) => {
                 let (run, device) = (args.run, args.options.compute.device);

@@ -3,7 +3,10 @@
 
 pub mod cli;
 pub mod config;
+mod describe;
 pub mod labels;
 mod prepare;
 mod run_folder;
+mod source;
 pub mod train;
+pub mod warm;

@@ -11,7 +11,8 @@ use lectern::{
 
 use crate::{
     config::{StudentKind, TrainConfig},
-    labels::describe,
+    labels::SoftLabels,
+    source::Source,
 };
 
 /// A run that has everything it needs.
@@ -21,23 +22,28 @@ pub(crate) struct Prepared {
     /// Labels in the teacher's order where there is a teacher, so that its rows need no reordering.
     pub(crate) data: Splits,
     pub(crate) train_tokens: Vec<Tokens>,
+    /// Of `train_tokens`.
+    pub(crate) lengths: Vec<usize>,
+    /// The rows of all epochs in the order of training, where there is a teacher.
+    pub(crate) soft: Option<SoftLabels>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
 }
 
-/// Looks at the output folder, reads the files, asks the teacher for its card, then builds the
-/// tokenizer: the cheap and the likely mistakes first.
+/// Looks at the output folder, reads the files, asks the teacher for its card, builds the tokenizer,
+/// then begins to fetch rows: the cheap and the likely mistakes first.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_free(&config.output)?;
     let mut data = Splits::read(SplitFiles {
         train: &config.train,
         dev: &config.dev,
         test: config.test.as_deref(),
-        labels: config.labels.as_deref(),
+        label_names: config.label_names.as_deref(),
         columns: &config.columns,
     })?;
-    let card =
-        config.teacher.as_ref().map(|url| describe(url, config.teacher_patience)).transpose()?;
+    let source = config.soft_labels.as_ref();
+    let source = source.map(|source| Source::open(source, config.teacher_patience)).transpose()?;
+    let card = source.as_ref().map(|source| source.card().clone());
     if let Some(card) = &card {
         take_the_teachers_order(&mut data, card)?;
         let (k, classes) = (config.format.top_k, card.labels.len());
@@ -61,16 +67,18 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         StudentKind::Bilstm => BiLstmConfig::original(vocabulary),
         StudentKind::BilstmPaper => BiLstmConfig::paper(vocabulary),
     };
+    let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
+    let soft = source.map(|source| source.start(config, &data.train, &lengths)).transpose()?;
     let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { card, data, train_tokens, tokenizer, model })
+    Ok(Prepared { card, data, train_tokens, lengths, soft, tokenizer, model })
 }
 
 /// Matches the data's labels with the teacher's by name.
 fn take_the_teachers_order(data: &mut Splits, card: &TeacherCard) -> anyhow::Result<()> {
     let theirs = LabelSet::new(card.labels.clone())?;
     let differ = format!(
-        "the data has the labels {:?}, teacher {} has {:?}; where the data has ids, --labels FILE \
-         names them",
+        "the data has the labels {:?}, teacher {} has {:?}; where the data has ids, \
+         --label-names FILE names them",
         data.labels.names(),
         card.name,
         theirs.names()

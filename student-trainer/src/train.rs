@@ -5,13 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use lectern::{
     commands::{Progress, judge, write_report},
-    data::epoch_batches,
     metrics::{ClassificationReport, Mean},
     models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, TokenBatch},
-    text::Tokens,
     training::{Optimizer, SoftTargets, clip_by_norm},
 };
 use serde_json::{Value, json};
@@ -20,9 +18,10 @@ use tracing::info;
 
 use crate::{
     config::{OnMissing, TrainConfig},
-    labels::{Outcome, Request, SoftLabels, StreamSettings},
+    labels::{Outcome, SoftLabels},
     prepare::{Prepared, prepare},
     run_folder::RunFolder,
+    source::no_soft_label,
 };
 
 /// What a run came to; `summary.json` of the run folder.
@@ -31,7 +30,8 @@ pub struct Summary(pub Value);
 
 /// Trains one student as configured and leaves a complete run folder.
 pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
-    let prepared = prepare(config)?;
+    let mut prepared = prepare(config)?;
+    let soft = prepared.soft.take();
     let mut folder = RunFolder::create(config, prepared.card.as_ref())?;
     tch::manual_seed(config.seed.into());
     let student = Student::fresh(
@@ -52,7 +52,7 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         teacher = prepared.card.as_ref().map(|card| card.fingerprint.short()),
         "training"
     );
-    let mut run = Run::start(config, &prepared, &student, device)?;
+    let mut run = Run::start(config, &prepared, soft, &student, device)?;
     run.train(&mut folder)?;
     finish(config, &prepared, &run, &folder, device)
 }
@@ -96,7 +96,7 @@ fn finish(
         "left_out": run.left_out,
         "stream": stream.map(|m| json!({
             "asked": m.asked, "answered": m.answered, "from_memory": m.from_memory,
-            "joined": m.joined, "truncated": m.truncated, "missing": m.missing,
+            "from_file": m.from_file, "joined": m.joined, "truncated": m.truncated, "missing": m.missing,
             "reconnects": m.reconnects,
         })),
     });
@@ -122,7 +122,6 @@ struct Run<'a> {
     prepared: &'a Prepared,
     student: &'a Student,
     device: Device,
-    lengths: Vec<usize>,
     optimizer: Optimizer,
     soft: Option<SoftLabels>,
     best: Option<(f64, usize)>,
@@ -138,20 +137,19 @@ impl<'a> Run<'a> {
     fn start(
         config: &'a TrainConfig,
         prepared: &'a Prepared,
+        soft: Option<SoftLabels>,
         student: &'a Student,
         device: Device,
     ) -> anyhow::Result<Self> {
         student.parameters().set_trainable(|_| true)?;
         let tensors = student.parameters().iter().map(|(_, tensor)| tensor);
-        let lengths: Vec<usize> = prepared.train_tokens.iter().map(Tokens::len).collect();
         Ok(Self {
             optimizer: Optimizer::new(config.optimizer, tensors),
-            soft: soft_labels(config, prepared, &lengths)?,
+            soft,
             config,
             prepared,
             student,
             device,
-            lengths,
             best: None,
             step: 0,
             examples: 0,
@@ -206,7 +204,7 @@ impl<'a> Run<'a> {
 
     /// One pass over the training examples; the mean loss.
     fn epoch(&mut self, epoch: usize) -> anyhow::Result<f64> {
-        let batches = order(&self.lengths, self.config, epoch);
+        let batches = self.config.batches(&self.prepared.lengths, epoch);
         let mut progress =
             Progress::new(format!("epoch {epoch}/{}", self.config.epochs), batches.len());
         let mut mean = Mean::default();
@@ -241,13 +239,8 @@ impl<'a> Run<'a> {
                     labelled.push(example, None);
                 }
                 (Err(missing), OnMissing::Wait) => {
-                    let text: String =
-                        self.prepared.data.train[example].text.chars().take(60).collect();
-                    bail!(
-                        "training example {} ({text:?}) has no soft label: {missing}; --on-missing skip \
-                         leaves such examples out, hard-only trains on their hard label",
-                        example + 1
-                    );
+                    let text = &self.prepared.data.train[example].text;
+                    return Err(no_soft_label(example, text, &missing));
                 }
             }
         }
@@ -312,34 +305,4 @@ impl LabelledBatch {
         };
         Ok(Some(SoftTargets { logits, positions }))
     }
-}
-
-/// The batches of an epoch; the stream and the loop both ask here, so they agree.
-fn order(lengths: &[usize], config: &TrainConfig, epoch: usize) -> Vec<Vec<usize>> {
-    epoch_batches(lengths, config.batch_size, config.seed.into(), epoch as u64)
-}
-
-/// Starts to ask the teacher for everything the run will train on, in its order.
-fn soft_labels(
-    config: &TrainConfig,
-    prepared: &Prepared,
-    lengths: &[usize],
-) -> anyhow::Result<Option<SoftLabels>> {
-    let (Some(url), Some(card)) = (&config.teacher, &prepared.card) else {
-        return Ok(None);
-    };
-    let requests: Vec<Arc<Request>> = (prepared.data.train.iter())
-        .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
-        .collect();
-    let settings = StreamSettings {
-        format: config.format,
-        memory_bytes: config.label_memory,
-        patience: config.teacher_patience,
-        ..StreamSettings::new(url.clone(), config.name.clone())
-    };
-    let (lengths, config) = (lengths.to_vec(), config.clone());
-    let batches = (1..=config.epochs)
-        .flat_map(move |epoch| order(&lengths, &config, epoch))
-        .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect());
-    Ok(Some(SoftLabels::start(settings, card.fingerprint.clone(), batches)?))
 }

@@ -6,11 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod contract;
+mod exported;
 mod models;
 mod operating;
 mod parity;
+mod runs;
 mod sharing;
 mod shutdown;
 mod support;
 mod training;
 mod unary;
+mod warming;

@@ -93,3 +93,36 @@ fn float16_rows_stay_within_the_bound_of_the_contract() {
     assert_ne!(exact, rounded, "nothing was rounded");
     assert_eq!(server.stop().computed, 200);
 }
+
+/// `ln Σ exp(z)`.
+fn log_sum_exp(logits: impl Iterator<Item = f32> + Clone) -> f32 {
+    let largest = logits.clone().fold(f32::NEG_INFINITY, f32::max);
+    largest + logits.map(|z| (z - largest).exp()).sum::<f32>().ln()
+}
+
+#[test]
+fn top_k_rows_hold_the_largest_logits_exactly_and_the_mass_of_the_rest() {
+    let requests = requests(&texts(60));
+    let server = Server::start();
+    let exact = take(&mut server.student(vec![requests.clone()]), 1).concat();
+    for top_k in [1, 2] {
+        let settings = StreamSettings {
+            format: RowFormat { encoding: Encoding::TopK, top_k, variance: false },
+            ..StreamSettings::new(server.url(), "the largest")
+        };
+        let rows = take(&mut server.student_with(settings, vec![requests.clone()]), 1).concat();
+        for (exact, row) in exact.iter().zip(&rows) {
+            let mut order: Vec<usize> = (0..exact.len()).collect();
+            order.sort_by(|&a, &b| exact[b].total_cmp(&exact[a]));
+            let (kept, rest) = order.split_at(top_k);
+            for &class in kept {
+                assert_eq!(row[class].to_bits(), exact[class].to_bits());
+            }
+            let mass = |logits: &[f32]| log_sum_exp(rest.iter().map(|&class| logits[class]));
+            // Logits below 1 in magnitude, a few roundings of 2^-24 each.
+            assert!((mass(row) - mass(exact)).abs() < 1e-6, "{row:?} from {exact:?}");
+            assert!(rest.iter().all(|&class| row[class] == row[rest[0]]), "{row:?} is not even");
+        }
+    }
+    assert_eq!(server.stop().computed, 60);
+}

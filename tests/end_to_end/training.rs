@@ -1,84 +1,28 @@
 //! Whole training runs against a server: what they leave behind, and that they can be repeated.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::fs;
 
 use lectern::{
     data::LabelSet,
     models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, classify},
 };
 use serde_json::{Value, json};
-use student_trainer::{
-    config::{LossKind, StudentKind, TrainOptions},
-    train::train,
-};
+use student_trainer::config::{EncodingOption, LossKind, TrainOptions};
 use tch::Device;
 use teacher_server::serve::ServeConfig;
 
-use crate::support::{Server, relabelled, rows_alone};
-
-/// Weights come from libtorch's one random state, so one run at a time may draw from it.
-static RANDOM_STATE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    tch::set_num_threads(1);
-    RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Texts whose one telling word says the label.
-fn rows(subjects: &[&str]) -> Vec<(String, &'static str)> {
-    let words = [("dull", "negative"), ("new", "neutral"), ("great", "positive")];
-    let row =
-        |subject: &&str| words.map(|(word, label)| (format!("the {subject} is {word}"), label));
-    subjects.iter().flat_map(row).collect()
-}
-
-fn write(path: &Path, rows: &[(String, &str)]) -> PathBuf {
-    let line = |(text, label): &(String, &str)| json!({"text": text, "label": label}).to_string();
-    fs::write(path, rows.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();
-    path.to_owned()
-}
-
-/// A small student of the server's teacher, whose files lie in `folder`.
-fn options(folder: &Path, server: &Server, run: &str) -> TrainOptions {
-    let train = rows(&["film", "movie", "story", "plot", "cast", "scene", "actor", "play"]);
-    TrainOptions {
-        train: Some(write(&folder.join("train.jsonl"), &train)),
-        dev: Some(write(&folder.join("dev.jsonl"), &rows(&["film", "plot"]))),
-        test: Some(write(&folder.join("test.jsonl"), &rows(&["cast", "story", "play"]))),
-        output: Some(folder.join(run)),
-        teacher: Some(server.url().to_string()),
-        student: Some(StudentKind::BilstmPaper),
-        min_count: Some(1),
-        epochs: Some(2),
-        batch_size: Some(8),
-        ..TrainOptions::default()
-    }
-}
-
-fn run(options: TrainOptions) -> PathBuf {
-    let config = options.resolve().unwrap();
-    train(&config, Device::Cpu).unwrap();
-    config.output
-}
-
-fn read_json(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
+use crate::{
+    runs::{alone, options, read_json, rows, run, weights},
+    support::{Server, relabelled, rows_alone},
+};
 
 #[test]
 fn the_same_run_twice_gives_the_same_bytes_and_another_seed_others() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();
-    let weights =
-        |run: &Path| [BEST_WEIGHTS, LAST_WEIGHTS].map(|name| fs::read(run.join(name)).unwrap());
     let first = weights(&run(options(folder.path(), &server, "first")));
     let second = weights(&run(options(folder.path(), &server, "second")));
-    // Not assert_eq: it would print megabytes.
     assert!(first == second);
     let other = TrainOptions { seed: Some(2), ..options(folder.path(), &server, "other") };
     assert!(first[1] != weights(&run(other))[1]);
@@ -174,12 +118,28 @@ fn labels_are_matched_with_the_teachers_by_name_whatever_the_order() {
 
 #[test]
 fn a_student_of_soft_labels_alone_learns_the_teachers_logits() {
+    learns_the_teachers_logits(TrainOptions::default());
+}
+
+/// With one logit left out, the tail is that logit.
+#[test]
+fn a_student_of_all_but_one_logit_learns_the_teachers_logits() {
+    learns_the_teachers_logits(TrainOptions {
+        encoding: Some(EncodingOption::TopK),
+        top_k: Some(2),
+        ..TrainOptions::default()
+    });
+}
+
+fn learns_the_teachers_logits(rows_as: TrainOptions) {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();
     let run = run(TrainOptions {
         loss: Some(LossKind::Mse),
         epochs: Some(40),
+        encoding: rows_as.encoding,
+        top_k: rows_as.top_k,
         ..options(folder.path(), &server, "soft")
     });
     fs::copy(run.join(LAST_WEIGHTS), run.join(BEST_WEIGHTS)).unwrap();

@@ -4,18 +4,57 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lectern::{
     commands::Usage,
-    data::Columns,
+    data::{Columns, epoch_batches},
     training::{Loss, OptimizerKind},
     wire::RowFormat,
 };
 
 pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
 
-use crate::labels::TeacherUrl;
+use crate::labels::{LabelError, TeacherUrl};
+
+/// Where a run's soft labels come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelSource {
+    /// A teacher that is asked while the run goes on.
+    Teacher(TeacherUrl),
+    /// A file of rows that were exported from a teacher's store.
+    File(PathBuf),
+}
+
+impl LabelSource {
+    /// One of the two flags, or neither.
+    pub fn from_flags(teacher: Option<&str>, labels: Option<&Path>) -> Result<Option<Self>, Usage> {
+        match (teacher, labels) {
+            (None, None) => Ok(None),
+            (Some(url), None) => match url.parse() {
+                Ok(url) => Ok(Some(Self::Teacher(url))),
+                Err(cause) => Err(Usage(LabelError::to_string(&cause))),
+            },
+            (None, Some(path))
+                if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) =>
+            {
+                Ok(Some(Self::File(path.to_owned())))
+            }
+            (None, Some(path)) => Err(Usage(format!(
+                "--labels {}: not a .parquet file of soft labels, as `teacher-server store export` \
+                 writes it; names of labels are given with --label-names",
+                path.display()
+            ))),
+            (Some(_), Some(_)) => Err(Usage(
+                "--teacher and --labels exclude each other: rows come from a server or from a file"
+                    .to_owned(),
+            )),
+        }
+    }
+}
 
 /// A run's configuration, complete and checked.
 #[derive(Debug, Clone)]
@@ -26,9 +65,9 @@ pub struct TrainConfig {
     pub test: Option<PathBuf>,
     pub output: PathBuf,
     pub name: String,
-    pub labels: Option<PathBuf>,
+    pub label_names: Option<PathBuf>,
     pub columns: Columns,
-    pub teacher: Option<TeacherUrl>,
+    pub soft_labels: Option<LabelSource>,
     pub on_missing: OnMissing,
     pub teacher_patience: Duration,
     pub format: RowFormat,
@@ -50,6 +89,14 @@ pub struct TrainConfig {
     pub resolved: TrainOptions,
 }
 
+impl TrainConfig {
+    /// The batches of an epoch, counted from 1, of training examples of these lengths. Who asks for rows
+    /// and who trains on them both ask here, so they agree.
+    pub fn batches(&self, lengths: &[usize], epoch: usize) -> Vec<Vec<usize>> {
+        epoch_batches(lengths, self.batch_size, self.seed.into(), epoch as u64)
+    }
+}
+
 impl TrainOptions {
     /// Fills in the defaults and checks everything that can be checked without opening a file.
     pub fn resolve(mut self) -> Result<TrainConfig, Usage> {
@@ -59,12 +106,8 @@ impl TrainOptions {
         let output = self.output.clone().ok_or_else(|| missing("output"))?;
         let folder = output.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = self.name.get_or_insert(folder.unwrap_or_else(|| "run".to_owned())).clone();
-        let teacher = self
-            .teacher
-            .as_deref()
-            .map(|url| url.parse::<TeacherUrl>().map_err(|cause| Usage(cause.to_string())))
-            .transpose()?;
-        let loss = self.resolve_loss(teacher.is_some())?;
+        let soft_labels = LabelSource::from_flags(self.teacher.as_deref(), self.labels.as_deref())?;
+        let loss = self.resolve_loss(soft_labels.is_some())?;
         let optimizer = self.resolve_optimizer()?;
         let lr = *self.lr.get_or_insert(match optimizer {
             OptimizerKind::Sgd { .. } => 0.05,
@@ -76,13 +119,13 @@ impl TrainOptions {
             test: self.test.clone(),
             output,
             name,
-            labels: self.labels.clone(),
+            label_names: self.label_names.clone(),
             columns: Columns {
                 text: self.text_column.clone(),
                 text_pair: self.text_pair_column.clone(),
                 label: self.label_column.clone(),
             },
-            teacher,
+            soft_labels,
             on_missing: *self.on_missing.get_or_insert_default(),
             teacher_patience: Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
             format: self.resolve_format()?,
@@ -122,6 +165,12 @@ impl TrainOptions {
             (_, Some(_)) => return Err(Usage("--top-k belongs to --encoding top-k".to_owned())),
             (_, None) => 0,
         };
+        if self.labels.is_some() && encoding != EncodingOption::Float32 {
+            return Err(Usage(
+                "--encoding says how rows travel from a --teacher; those of --labels are as exported"
+                    .to_owned(),
+            ));
+        }
         Ok(RowFormat { encoding: encoding.into(), top_k, variance: false })
     }
 
@@ -153,11 +202,12 @@ impl TrainOptions {
         };
         match (loss.needs_teacher(), has_teacher) {
             (true, false) => Err(Usage(format!(
-                "--loss {} needs a teacher: give --teacher http://HOST:PORT",
+                "--loss {} needs a teacher: give --teacher http://HOST:PORT, or --labels FILE.parquet",
                 kind.name()
             ))),
             (false, true) => Err(Usage(
-                "--loss cross-entropy would not use the teacher: leave --teacher out, or choose another loss"
+                "--loss cross-entropy would not use the teacher: leave --teacher and --labels out, or choose \
+                 another loss"
                     .to_owned(),
             )),
             _ => Ok(loss),

@@ -33,7 +33,7 @@ pub struct TrainOptions {
     pub name: Option<String>,
     /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
     #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
+    pub label_names: Option<PathBuf>,
     /// Column or key of the text [default: text]
     #[arg(long, value_name = "NAME")]
     pub text_column: Option<String>,
@@ -44,16 +44,19 @@ pub struct TrainOptions {
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
 
-    /// Address of the teacher server; without it the student learns from the hard labels alone
+    /// Address of the teacher server; with neither it nor --labels the student learns from the hard labels alone
     #[arg(long, value_name = "http://HOST:PORT")]
     pub teacher: Option<String>,
-    /// What to do with an example that the teacher cannot label: stop, leave it out, or use its hard label [default: wait]
+    /// Soft labels from a file instead of a server: what `teacher-server store export` wrote
+    #[arg(long, value_name = "FILE.parquet")]
+    pub labels: Option<PathBuf>,
+    /// What to do with an example that the teacher cannot label or the file lacks: stop, leave it out, or use its hard label [default: wait]
     #[arg(long, value_enum)]
     pub on_missing: Option<OnMissing>,
     /// How long to wait for a teacher that is away before the run stops, in seconds [default: 300]
     #[arg(long, value_name = "SECONDS")]
     pub teacher_patience: Option<u64>,
-    /// How the teacher's rows travel [default: float32, exact]
+    /// How the teacher's rows travel [default: float32, exact; top-k if --top-k is given]
     #[arg(long, value_enum)]
     pub encoding: Option<EncodingOption>,
     /// Logits of each row that travel exactly, the rest as one mass; for teachers of many labels

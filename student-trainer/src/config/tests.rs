@@ -45,6 +45,29 @@ fn the_resolved_configuration_reads_back_as_the_same_run() {
 }
 
 #[test]
+fn a_source_of_soft_labels_is_a_server_or_a_parquet_file() {
+    let source = |teacher: Option<&str>, labels: Option<&str>| {
+        LabelSource::from_flags(teacher, labels.map(Path::new))
+    };
+    assert_eq!(source(None, None).unwrap(), None);
+    let url = "http://127.0.0.1:1";
+    let teacher = LabelSource::Teacher(url.parse().unwrap());
+    assert_eq!(source(Some(url), None).unwrap(), Some(teacher));
+    let file = LabelSource::File("rows.Parquet".into());
+    assert_eq!(source(None, Some("rows.Parquet")).unwrap(), Some(file));
+    assert!(source(Some(url), Some("rows.parquet")).is_err());
+    assert!(source(None, Some("names.txt")).unwrap_err().to_string().contains("--label-names"));
+}
+
+#[test]
+fn a_run_on_a_file_of_rows_has_the_defaults_of_a_run_with_a_teacher() {
+    let options = TrainOptions { labels: Some("rows.parquet".into()), ..minimal() };
+    let config = options.resolve().unwrap();
+    assert_eq!(config.loss, Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 });
+    assert!(config.resolved.resolve().is_ok(), "what was resolved is refused");
+}
+
+#[test]
 fn a_misspelt_key_is_named_with_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");

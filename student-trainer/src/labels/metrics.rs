@@ -6,7 +6,8 @@ use std::{
 };
 
 /// What happened to all examples so far. Each example that was looked at is counted once among
-/// `asked`, `joined` and `from_memory`, or is `missing` because it was too large to send.
+/// `asked`, `joined`, `from_memory` and `from_file`, or is `missing` because it was too large to send
+/// or does not stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamMetrics {
     /// Examples for which the teacher was asked; once, however often the stream broke.
@@ -15,9 +16,11 @@ pub struct StreamMetrics {
     pub answered: u64,
     /// Examples whose row was remembered from before.
     pub from_memory: u64,
+    /// Examples whose row stood in the label file.
+    pub from_file: u64,
     /// Examples whose content was on its way already.
     pub joined: u64,
-    /// Rows received for a text longer than the teacher's maximum length.
+    /// Rows received, or read, for a text longer than the teacher's maximum length.
     pub truncated: u64,
     /// Examples that got no row.
     pub missing: u64,
@@ -45,6 +48,7 @@ impl Counters {
             asked: self.asked.load(Relaxed),
             answered: self.answered.load(Relaxed),
             from_memory: self.from_memory.load(Relaxed),
+            from_file: 0,
             joined: self.joined.load(Relaxed),
             truncated: self.truncated.load(Relaxed),
             missing: self.missing.load(Relaxed),

@@ -1,6 +1,6 @@
 //! What is asked and what comes back, for one example.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use lectern::wire::{ContentHash, Failure};
 
@@ -43,10 +43,16 @@ impl Request {
 /// An example without a row, and why. Whether to stop, to skip it or to train on its hard label alone
 /// is for the training loop to decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the teacher has no row for this example: {}", failure.message)]
-pub struct Missing {
-    /// What the teacher said, or what kept the example from being sent.
-    pub failure: Failure,
+pub enum Missing {
+    /// The teacher said so, or something kept the example from being sent.
+    #[error("the teacher has no row for this example: {}", .0.message)]
+    Refused(Failure),
+    /// The label file, at this path, lacks it.
+    #[error(
+        "{} has no row for this example; run `student-trainer warm` with this data against the same \
+         teacher, then export its store again", .0.display()
+    )]
+    NotInFile(Arc<Path>),
 }
 
 /// The `[C]` raw logits of one example, shared by all who ask for the same content, or why there

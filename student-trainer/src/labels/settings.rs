@@ -68,7 +68,8 @@ pub struct StreamSettings {
     pub look_ahead: NonZeroUsize,
     /// Bytes of rows kept for later epochs; 0 keeps none.
     pub memory_bytes: u64,
-    /// How long to go on without any answer before giving up; covers a teacher that restarts.
+    /// How long to go on trying without any answer before giving up; covers a teacher that restarts. With
+    /// none, a stream that breaks is not opened again.
     pub patience: Duration,
     /// Silence after which a stream with examples in flight counts as broken.
     pub answer_timeout: Duration,

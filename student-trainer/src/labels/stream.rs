@@ -67,7 +67,6 @@ where
         heard: now,
         attempt: 0,
         seed: retry::seed(),
-        cause: None,
         counters,
         settings: Arc::new(settings),
         expected: Arc::new(expected),
@@ -102,8 +101,6 @@ struct Ahead {
     /// Tries since the last answer.
     attempt: u32,
     seed: u64,
-    /// Why the last try or stream ended.
-    cause: Option<String>,
 }
 
 impl Ahead {
@@ -145,7 +142,7 @@ impl Ahead {
                         None => exhausted = true,
                     }
                 }
-                () = sleep_until(overdue), if self.waits_for_teacher() => self.overdue()?,
+                () = sleep_until(overdue), if self.in_flight.sent() > 0 => self.overdue()?,
             }
         }
     }
@@ -190,7 +187,7 @@ impl Ahead {
             if count(&self.counters.missing) == 0 {
                 warn!(cause = %failure.message, "an example has no row; counted from here on");
             }
-            Missing { failure }
+            Missing::Refused(failure)
         });
         self.batches.fill(place, outcome);
     }
@@ -199,15 +196,17 @@ impl Ahead {
         match event {
             Event::Room => self.send(),
             Event::Opened(Ok(session)) => self.opened(session),
-            Event::Opened(Err(Trouble::Absent(cause) | Trouble::Silent(cause))) => self.lost(cause),
+            Event::Opened(Err(Trouble::Absent(cause) | Trouble::Silent(cause))) => {
+                self.lost(cause)?;
+            }
             Event::Opened(Err(Trouble::Fatal(error))) => return Err(error),
             Event::Opened(Err(Trouble::Status(status))) | Event::Message(Err(status)) => {
                 if !retry::may_pass(status.code()) {
                     return Err(connection::refusal(&self.settings.url, &status));
                 }
-                self.lost(connection::said(&status));
+                self.lost(connection::said(&status))?;
             }
-            Event::Message(Ok(None)) => self.lost("it ended the stream".to_owned()),
+            Event::Message(Ok(None)) => self.lost("it ended the stream".to_owned())?,
             Event::Message(Ok(Some(message))) => match message.message {
                 Some(Message::Rows(rows)) => self.collect(&rows)?,
                 Some(Message::Welcome(_)) => {
@@ -244,10 +243,15 @@ impl Ahead {
         self.link = Link::Up(session);
     }
 
-    /// Ends the present stream; the next is opened after a pause, when there is something to ask.
-    fn lost(&mut self, cause: String) {
+    /// Ends the present stream. The next is opened after a pause, when there is something to ask and
+    /// for as long as there is patience; a try under way is not cut short by it.
+    fn lost(&mut self, cause: String) -> Result<(), LabelError> {
         self.in_flight.restart(0);
-        let pause = retry::delay(self.attempt, self.seed);
+        let (waited, patience) = (self.progress.elapsed(), self.settings.patience);
+        if self.waits_for_teacher() && waited >= patience {
+            return Err(LabelError::GaveUp { url: self.settings.url.clone(), waited, cause });
+        }
+        let pause = retry::delay(self.attempt, self.seed).min(patience.saturating_sub(waited));
         self.attempt += 1;
         let (url, attempt) = (&self.settings.url, self.attempt);
         if !self.waits_for_teacher() {
@@ -255,8 +259,8 @@ impl Ahead {
         } else if retry::worth_a_line(attempt) {
             warn!(%url, cause, attempt, ?pause, "no stream to the teacher, trying again");
         }
-        self.cause = Some(cause);
         self.link = Link::Down { not_before: Instant::now() + pause };
+        Ok(())
     }
 
     fn send(&mut self) {
@@ -314,29 +318,18 @@ impl Ahead {
             }
         }
         (self.progress, self.heard) = (Instant::now(), Instant::now());
-        (self.attempt, self.cause) = (0, None);
+        self.attempt = 0;
         Ok(())
     }
 
+    /// A stream on which nothing was answered for too long counts as broken.
     fn overdue_at(&self) -> Instant {
-        let patience = after(self.progress, self.settings.patience);
-        if self.in_flight.sent() > 0 {
-            patience.min(after(self.heard, self.settings.answer_timeout))
-        } else {
-            patience
-        }
+        after(self.heard, self.settings.answer_timeout)
     }
 
     fn overdue(&mut self) -> Result<(), LabelError> {
-        let waited = self.progress.elapsed();
-        let silence = || format!("{} examples sent and none answered", self.in_flight.sent());
-        if waited >= self.settings.patience {
-            let cause = self.cause.take().unwrap_or_else(silence);
-            return Err(LabelError::GaveUp { url: self.settings.url.clone(), waited, cause });
-        }
-        let cause = format!("{} within {:.1?}", silence(), self.heard.elapsed());
-        self.lost(cause);
-        Ok(())
+        let (sent, silence) = (self.in_flight.sent(), self.heard.elapsed());
+        self.lost(format!("{sent} examples sent and none answered within {silence:.1?}"))
     }
 }
 

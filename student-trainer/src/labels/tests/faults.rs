@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use super::{
     batches,
-    double::{Double, Manner, fingerprint, soon},
+    double::{Double, Manner, fingerprint, free_address, soon},
     examples, start, take_all,
 };
 use crate::labels::{LabelError, SoftLabels, StreamSettings, in_flight::Mismatch};
@@ -159,6 +159,21 @@ fn a_teacher_that_is_gone_is_given_up_with_the_cause() {
     let LabelError::GaveUp { cause, .. } = error else { panic!("{error}") };
     assert!(cause.to_lowercase().contains("refused"), "{cause}");
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn without_patience_a_teacher_that_is_there_is_enough() {
+    let teacher = Double::start(Limits::default());
+    let settings = StreamSettings { patience: Duration::ZERO, ..teacher.settings() };
+    let batches = batches(10);
+    let requests = batches.clone().into_iter();
+    let mut labels = SoftLabels::start(settings.clone(), fingerprint('a'), requests).unwrap();
+    take_all(&mut labels, &batches).unwrap();
+    let url = format!("http://{}", free_address()).parse().unwrap();
+    let settings = StreamSettings { url, ..settings };
+    let mut labels = SoftLabels::start(settings, fingerprint('a'), batches.into_iter()).unwrap();
+    let error = labels.next_batch().unwrap_err();
+    assert!(matches!(error, LabelError::GaveUp { .. }), "{error}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
     double::{Double, fingerprint, soon},
     examples, expected, request, start, take_all,
 };
-use crate::labels::{LabelError, SoftLabels, StreamSettings};
+use crate::labels::{LabelError, Missing, SoftLabels, StreamSettings};
 
 #[test]
 fn rows_land_at_their_own_example_whatever_the_order_of_answers() {
@@ -58,7 +58,10 @@ fn an_error_reaches_only_its_own_position() {
     for good in [0, 2, 5] {
         assert_eq!(outcomes[good], Ok(expected(&batch[good])));
     }
-    let code = |i: usize| outcomes[i].as_ref().unwrap_err().failure.code;
+    let code = |i: usize| match &outcomes[i] {
+        Err(Missing::Refused(failure)) => failure.code,
+        other => panic!("{other:?}"),
+    };
     assert_eq!(code(1), FailureCode::NotFinite);
     assert_eq!(code(3), FailureCode::EmptyText);
     assert_eq!(code(4), FailureCode::TooLarge);

@@ -1,0 +1,128 @@
+//! A run's soft labels from where the configuration says: a teacher that is asked, or a file of its rows.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{bail, ensure};
+use lectern::{
+    data::Example,
+    wire::{TeacherCard, label_file::LabelReader},
+};
+use tracing::{info, warn};
+
+use crate::{
+    config::{LabelSource, OnMissing, TrainConfig},
+    labels::{FileRows, Missing, Request, SoftLabels, StreamSettings, TeacherUrl, describe},
+};
+
+/// A source that has shown whose rows it gives.
+pub(crate) enum Source {
+    Teacher { url: TeacherUrl, card: TeacherCard },
+    File { path: PathBuf, file: LabelReader },
+}
+
+impl Source {
+    /// Asks the teacher for its card, for as long as `patience` while it is away, or opens the file.
+    pub(crate) fn open(source: &LabelSource, patience: Duration) -> anyhow::Result<Self> {
+        Ok(match source {
+            LabelSource::Teacher(url) => {
+                Self::Teacher { url: url.clone(), card: describe(url, patience)? }
+            }
+            LabelSource::File(path) => {
+                Self::File { path: path.clone(), file: LabelReader::open(path)? }
+            }
+        })
+    }
+
+    pub(crate) fn card(&self) -> &TeacherCard {
+        match self {
+            Self::Teacher { card, .. } => card,
+            Self::File { file, .. } => file.card(),
+        }
+    }
+
+    /// The rows of everything that the run will train on, in its order. A teacher is asked from here
+    /// on; a file is read and, unless the policy allows for it, must have all of them.
+    pub(crate) fn start(
+        self,
+        config: &TrainConfig,
+        train: &[Example],
+        lengths: &[usize],
+    ) -> anyhow::Result<SoftLabels> {
+        let requests: Vec<Arc<Request>> = (train.iter())
+            .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
+            .collect();
+        match self {
+            Self::Teacher { url, card } => {
+                let settings = StreamSettings {
+                    format: config.format,
+                    memory_bytes: config.label_memory,
+                    patience: config.teacher_patience,
+                    ..StreamSettings::new(url, config.name.clone())
+                };
+                let batches = in_training_order(config, lengths, requests);
+                Ok(SoftLabels::start(settings, card.fingerprint, batches)?)
+            }
+            Self::File { path, file } => {
+                let rows = read(config, &path, file, train, &requests)?;
+                Ok(SoftLabels::from_file(rows, in_training_order(config, lengths, requests)))
+            }
+        }
+    }
+}
+
+/// The file's rows for the training examples. Unless the policy allows for it, none may be lacking: a
+/// file says so before the run begins, where a teacher has to be asked.
+fn read(
+    config: &TrainConfig,
+    path: &Path,
+    file: LabelReader,
+    train: &[Example],
+    requests: &[Arc<Request>],
+) -> anyhow::Result<FileRows> {
+    let teacher = file.card().fingerprint.clone();
+    let rows = FileRows::read(path, file, requests.iter().map(|request| request.content()))?;
+    let outcomes = requests.iter().map(|request| rows.get(request.content()));
+    let lacking: Vec<(usize, Missing)> =
+        outcomes.enumerate().filter_map(|(i, row)| Some((i, row.err()?))).collect();
+    let (path, lacks, examples) = (path.display(), lacking.len(), train.len());
+    ensure!(
+        !rows.is_empty(),
+        "{path} has no row for any of the {examples} training examples; it was exported for other data"
+    );
+    match lacking.first() {
+        Some((first, missing)) if config.on_missing == OnMissing::Wait => {
+            let error = no_soft_label(*first, &train[*first].text, missing);
+            bail!("{error}; {lacks} of {examples} are lacking");
+        }
+        Some(_) => warn!(lacks, examples, %path, "training examples have no row in the file"),
+        None => {}
+    }
+    info!(%path, rows = rows.len(), teacher = teacher.short(), "soft labels read");
+    Ok(rows)
+}
+
+/// The batches of all epochs.
+fn in_training_order(
+    config: &TrainConfig,
+    lengths: &[usize],
+    requests: Vec<Arc<Request>>,
+) -> impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static {
+    let (lengths, config) = (lengths.to_vec(), config.clone());
+    (1..=config.epochs)
+        .flat_map(move |epoch| config.batches(&lengths, epoch))
+        .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect())
+}
+
+/// What stops a run that may not go on without the row of a training example, counted from 0.
+pub(crate) fn no_soft_label(example: usize, text: &str, missing: &Missing) -> anyhow::Error {
+    let text: String = text.chars().take(60).collect();
+    anyhow::anyhow!(
+        "training example {} ({text:?}) has no soft label: {missing}; --on-missing skip leaves such \
+         examples out, hard-only trains on their hard label",
+        example + 1
+    )
+}

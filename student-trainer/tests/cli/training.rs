@@ -1,0 +1,113 @@
+//! Training, judging and labelling that go well.
+
+use std::{fs, io::Write as _, process::Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Data, LABELS, Teacher, command, json_lines, rows, stderr, stdout, student_trainer,
+};
+
+#[test]
+fn a_student_of_hard_labels_is_trained_judged_and_labels_text() {
+    let data = Data::new();
+    let test = data.path("test.jsonl");
+    let printed = stdout(&data.train(&[("--epochs", "12"), ("--test", &test)]));
+    let summary: Value = serde_json::from_str(&printed).unwrap();
+    let written = fs::read_to_string(data.run().join("summary.json")).unwrap();
+    assert_eq!(summary, serde_json::from_str::<Value>(&written).unwrap());
+    assert_eq!((&summary["wait_share"], &summary["stream"]), (&json!(0.0), &Value::Null));
+    assert!(!data.run().join("teacher.json").exists());
+
+    let (run, numbers) = (data.path("run"), data.path("numbers.json"));
+    let report = stdout(&student_trainer(&[
+        "evaluate",
+        "--run",
+        &run,
+        "--data",
+        &test,
+        "--json",
+        &numbers,
+        "--threads",
+        "1",
+    ]));
+    assert!(report.contains("macro avg") && report.contains("neutral"), "{report}");
+    let numbers: Value = serde_json::from_str(&fs::read_to_string(numbers).unwrap()).unwrap();
+    assert_eq!(numbers["accuracy"], summary["test"]["accuracy"]);
+    assert_eq!(numbers["parameters"], summary["parameters"]);
+
+    let input = data.write("input.jsonl", &rows("plot movie", &LABELS));
+    let answers = stdout(&student_trainer(&["predict", "--run", &run, &input, "--threads", "1"]));
+    let labels: Vec<_> = json_lines(&answers).iter().map(|line| line["label"].clone()).collect();
+    let expected = ["negative", "neutral", "positive"];
+    assert_eq!(labels, [expected, expected].concat());
+}
+
+#[test]
+fn predict_reads_standard_input_and_keeps_what_was_answered_before_a_bad_line() {
+    let data = Data::new();
+    stdout(&data.train(&[("--epochs", "1")]));
+    let mut child = command(&["predict", "--run", &data.path("run"), "--threads", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = b"{\"text\": \"a film\"}\n{\"text\": \"a plot\"}\nwords\n{\"text\": \"late\"}\n";
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json_lines(&String::from_utf8_lossy(&output.stdout)).len(), 2);
+    assert!(stderr(&output).contains("-:3: not valid JSON"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_same_command_twice_gives_the_same_weights_to_the_byte() {
+    let (data, teacher) = (Data::new(), Teacher::start());
+    let weights = |output: &str, teacher: &[(&str, &str)]| {
+        let run = data.path(output);
+        stdout(&data.train(&[&[("--output", run.as_str())], teacher].concat()));
+        ["best", "last"].map(|name| fs::read(format!("{run}/{name}.safetensors")).unwrap())
+    };
+    let taught: &[_] = &[("--teacher", teacher.url.as_str()), ("--loss", "kl")];
+    // Not assert_eq: it would print megabytes.
+    assert!(weights("taught", taught) == weights("taught again", taught));
+    assert!(weights("hard", &[]) == weights("hard again", &[]));
+}
+
+#[test]
+fn a_file_of_settings_does_what_flags_do_and_flags_win() {
+    let data = Data::new();
+    let settings = format!(
+        "train = {:?}\ndev = {:?}\nstudent = 'bilstm-paper'\nepochs = 9\nmin-count = 1\n",
+        data.path("train.jsonl"),
+        data.path("dev.jsonl")
+    );
+    let (file, run) = (data.write("run.toml", &settings), data.path("run"));
+    let args = ["train", "--config", &file, "--output", &run, "--epochs", "2", "--threads", "1"];
+    stdout(&student_trainer(&args));
+    let metrics = fs::read_to_string(data.run().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+}
+
+#[test]
+fn texts_over_the_limit_are_cut_and_said_once() {
+    let data = Data::new();
+    // All texts are of 4 words, as in "the film is new".
+    let output = data.train(&[("--max-length", "3")]);
+    stdout(&output);
+    let said = stderr(&output);
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("cut off")).collect();
+    // Once for the training file and once for the dev file, whatever the number of epochs.
+    assert_eq!(lines.len(), 2, "{said}");
+
+    let input = "{\"text\": \"a film\"}\n{\"text\": \"a film that is long\"}\n".repeat(2);
+    let input = data.write("input.jsonl", &input);
+    let output =
+        student_trainer(&["predict", "--run", &data.path("run"), &input, "--threads", "1"]);
+    let truncated = json_lines(&stdout(&output)).iter().filter(|l| l["truncated"] == true).count();
+    assert_eq!(truncated, 2);
+    let said = stderr(&output);
+    assert_eq!(said.lines().filter(|line| line.contains("cut off")).count(), 1, "{said}");
+    assert!(said.contains("truncated=2"), "{said}");
+}
