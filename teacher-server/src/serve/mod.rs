@@ -14,7 +14,6 @@ mod jobs;
 mod measure;
 mod metrics;
 mod model;
-mod queue;
 mod schedule;
 mod service;
 mod stream;
