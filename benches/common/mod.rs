@@ -1,6 +1,6 @@
 //! What benches share: headlines of known lengths, medians, and the file of measures.
 
-use std::{error::Error, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -41,11 +41,15 @@ pub(crate) fn measure(metric: &str, value: f64, unit: &str, target: Option<f64>)
     })
 }
 
+/// `target/bench`, where measures and what benches make for themselves lie.
+pub(crate) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench")
+}
+
 /// Writes `target/bench/NAME.json`.
-pub(crate) fn write(name: &str, measures: &[Value]) -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{name}.json"));
+pub(crate) fn write(name: &str, measures: &[Value]) -> anyhow::Result<()> {
+    fs::create_dir_all(folder())?;
+    let path = folder().join(name).with_added_extension("json");
     lectern::files::write_atomically(&path, format!("{:#}\n", json!(measures)).as_bytes())?;
     Ok(())
 }

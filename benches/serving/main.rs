@@ -1,0 +1,139 @@
+//! What a teacher's server gives and costs: the model's speed against PyTorch's own loop, epochs and
+//! students that share rows, stored rows, a light student beside a greedy one, memory, and bytes.
+//!
+//! Each section starts a server of its own, as a process of its own: this program again, in another
+//! role. `cargo xtask bench serving` makes the Python environment of the peer and passes its
+//! interpreter in `LECTERN_BENCH_PYTHON`.
+
+#![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
+#[path = "../common/mod.rs"]
+mod common;
+
+mod client;
+mod cold;
+mod costs;
+mod counting;
+mod dialogue;
+mod epochs;
+mod headlines;
+mod in_process;
+mod light;
+mod machine;
+mod measures;
+mod memory;
+mod models;
+mod peer;
+mod process;
+mod server;
+mod stored;
+mod stored_client;
+mod students;
+mod trainee;
+mod wire_bytes;
+
+use std::env;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum};
+use serde_json::Value;
+
+use peer::PeerSpec;
+
+/// Measures the server; writes `target/bench/serving.json`.
+#[derive(Parser)]
+struct Args {
+    /// Sections to run [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "SECTIONS")]
+    only: Vec<Section>,
+    /// Fewer and shorter turns: whether it works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// Measure the cold server against another too; may be given several times.
+    ///
+    /// COMMAND is run as `COMMAND MODEL_FOLDER HEADLINES_FILE THREADS`, prints one line of JSON with a
+    /// key `ready` once it is loaded, and for each line of input labels all headlines once and prints
+    /// `{"examples": N, "seconds": S}`. `grpc://HOST:PORT` is a running server that speaks Lectern's
+    /// contract and has the model in target/bench/models.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    peer: Vec<PeerSpec>,
+    /// What `cargo bench` passes to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// Nothing stored, against PyTorch and every --peer
+    Cold,
+    /// gRPC against the same teacher called in process
+    InProcess,
+    /// Eight students, three epochs, the same data
+    Epochs,
+    /// Rows already stored, one core a side
+    Stored,
+    /// A light student beside one that floods
+    Light,
+    /// 64 students of which 32 never read
+    Memory,
+    /// Bytes of answer
+    Wire,
+}
+
+/// How much to measure, and with what.
+struct Bench {
+    threads: usize,
+    /// Matrix-product peak, FLOP/s.
+    peak: f64,
+    /// Turns of each side, taken alternately, after one that warms up.
+    turns: usize,
+    quick: bool,
+    peers: Vec<PeerSpec>,
+}
+
+fn main() -> Result<()> {
+    let mut words = env::args().skip(1);
+    if let Some(role) = words.next() {
+        let task = || words.next().context("a role needs its task");
+        match role.as_str() {
+            server::ROLE => return server::serve(&task()?),
+            stored_client::ROLE => return stored_client::serve(&task()?),
+            _ => {}
+        }
+    }
+    let args = Args::parse();
+    let threads = common::cores();
+    tch::set_num_threads(threads as i32);
+    let peak = common::peak_flops();
+    machine::print(threads, peak);
+    let turns = if args.quick { 1 } else { 5 };
+    let bench = Bench { threads, peak, turns, quick: args.quick, peers: args.peer };
+    let mut measures = Vec::new();
+    for &section in Section::value_variants() {
+        if args.only.is_empty() || args.only.contains(&section) {
+            println!("\n{section:?}");
+            measures.extend(section.run(&bench).with_context(|| format!("{section:?}"))?);
+        }
+    }
+    common::write("serving", &measures)
+}
+
+impl Section {
+    fn run(self, bench: &Bench) -> Result<Vec<Value>> {
+        match self {
+            Self::Cold => cold::run(bench),
+            Self::InProcess => in_process::run(bench),
+            Self::Epochs => epochs::run(bench),
+            Self::Stored => stored::run(bench),
+            Self::Light => light::run(bench),
+            Self::Memory => memory::run(bench),
+            Self::Wire => wire_bytes::run(bench),
+        }
+    }
+}
+
+impl Bench {
+    /// `full`, or a few in a quick run.
+    fn few(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(6) } else { full }
+    }
+}
