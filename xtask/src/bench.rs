@@ -1,14 +1,17 @@
 //! `cargo xtask bench NAME`: runs one benchmark of the root package, and shows what it measured.
 
-use std::fs;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::{libtorch, python, table, workspace};
 
-/// The peer that the student's training step is compared with.
-const PYTORCH: [&str; 2] = ["torch==2.13.0", "numpy==2.3.5"];
+/// The peers that benches start: PyTorch, and the BERT that runs on it.
+const PYTORCH: [&str; 3] = ["torch==2.13.0", "numpy==2.3.5", "transformers==5.23.0"];
+
+/// Which Python the benches use; where it is set already, it is taken as it is.
+const PYTHON: &str = "LECTERN_BENCH_PYTHON";
 
 /// One line of `target/bench/NAME.json`.
 #[derive(Deserialize)]
@@ -23,10 +26,11 @@ struct Measure {
 /// Runs the benchmark `name` with `args`.
 pub(crate) fn run(name: &str, args: &[String]) -> Result<()> {
     libtorch::ensure_any()?;
-    let mut bench = workspace::cargo(["bench", "--package", "lectern", "--bench", name, "--"]);
+    // The whole workspace, so that libraries are built with the features that programs build them with.
+    let mut bench = workspace::cargo(["bench", "--workspace", "--bench", name, "--"]);
     bench.args(args);
-    if name == "student" {
-        bench.env("LECTERN_BENCH_PYTHON", python::environment("pytorch", &PYTORCH)?);
+    if env::var_os(PYTHON).is_none() {
+        bench.env(PYTHON, python::environment("pytorch", &PYTORCH)?);
     }
     let path = workspace::root().join("target/bench").join(name).with_added_extension("json");
     // Yesterday's numbers must not pass for today's.
