@@ -24,7 +24,7 @@ pub(super) struct Rows {
     path: PathBuf,
     columns: Columns,
     labels: LabelUse,
-    rows: RowIter<'static>,
+    remaining: RowIter<'static>,
     line: usize,
 }
 
@@ -52,14 +52,14 @@ impl Rows {
             .with_fields(wanted.collect())
             .build()
             .map_err(broken)?;
-        let rows =
+        let remaining =
             undamaged(|| RowIter::from_file_into(Box::new(reader)).project(Some(projection)))
                 .map_err(broken)?;
         Ok(Self {
             path: path.to_owned(),
             columns: request.columns.clone(),
             labels: request.labels,
-            rows,
+            remaining,
             line: 0,
         })
     }
@@ -69,7 +69,7 @@ impl Iterator for Rows {
     type Item = Result<Record, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = undamaged(|| self.rows.next().transpose()).transpose()?;
+        let row = undamaged(|| self.remaining.next().transpose()).transpose()?;
         self.line += 1;
         let request = Request { path: &self.path, columns: &self.columns, labels: self.labels };
         Some(match row {

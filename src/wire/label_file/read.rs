@@ -362,6 +362,7 @@ struct Cells<V> {
 }
 
 /// One row's place in a column.
+#[derive(Clone, Copy)]
 enum Cell<'a, V> {
     /// The value, or the values of a list.
     Values(&'a [V]),
