@@ -274,7 +274,7 @@ impl Group {
             hashes.cells().zip(logits.cells()).zip(variances.cells()).zip(truncated.cells());
         let batch: Vec<_> = cells
             .map(|(((hash, logits), variance), truncated)| {
-                row(hash, logits, variance, truncated, classes)
+                row(&hash, logits, variance, truncated, classes)
             })
             .collect();
         if batch.len() != rows {
@@ -289,7 +289,7 @@ fn ends_early(rows: usize) -> ParquetError {
 }
 
 fn row(
-    hash: Cell<'_, FixedLenByteArray>,
+    hash: &Cell<'_, FixedLenByteArray>,
     logits: Cell<'_, f32>,
     variance: Cell<'_, f32>,
     truncated: Cell<'_, bool>,

@@ -47,7 +47,7 @@ pub(super) struct ServeArgs {
     max_batch_tokens: Option<u32>,
     /// Where rows outlive the server: a folder, redis://HOST:PORT/DB to share them between servers, or
     /// both by giving the flag twice; `none` keeps them in memory alone
-    /// [default: $XDG_CACHE_HOME/lectern/rows or ~/.cache/lectern/rows]
+    /// [default: `$XDG_CACHE_HOME/lectern/rows` or `~/.cache/lectern/rows`]
     #[arg(long = "store", value_name = "DIR|URL|none")]
     stores: Vec<String>,
     /// Memory for rows in front of the store, in MiB; 0 for none

@@ -45,8 +45,8 @@ type Ready = (Batch, Result<Prepared, ModelError>);
 fn prepare(preparer: &Preparer, engine: &Engine) -> Option<Ready> {
     let batch = engine.next_batch()?;
     let tokens: Vec<_> = batch.tokens.iter().map(AsRef::as_ref).collect();
-    let prepared = preparer.prepare(&tokens);
-    Some((batch, prepared))
+    let tensors = preparer.prepare(&tokens);
+    Some((batch, tensors))
 }
 
 fn prepare_ahead(model: &Model, engine: &Engine) {

@@ -130,12 +130,12 @@ impl Model {
             let values = |logits| Values { logits, variance: None };
             return Ok(rows.into_iter().flatten().map(values).collect());
         }
-        Ok((0..batch.examples).map(|i| self.mean(rows.iter().map(|rows| &rows[i]))).collect())
+        Ok((0..batch.examples).map(|example| self.mean(&rows, example)).collect())
     }
 
     /// The weighted mean of one example's rows, and the weighted variance around it, in float64.
-    fn mean<'a>(&self, rows: impl Iterator<Item = &'a Vec<f32>> + Clone) -> Values {
-        let members = || self.members.iter().zip(rows.clone());
+    fn mean(&self, rows: &[Vec<Vec<f32>>], example: usize) -> Values {
+        let members = || self.members.iter().zip(rows.iter().map(|rows| &rows[example]));
         let logit = |member: &Member, row: &[f32], c: usize| f64::from(row[member.order[c]]);
         let classes = self.members.first().map_or(0, |first| first.order.len());
         let (logits, variance) = (0..classes)
