@@ -13,6 +13,7 @@ mod parity;
 mod runs;
 mod sharing;
 mod shutdown;
+mod storing;
 mod support;
 mod training;
 mod unary;

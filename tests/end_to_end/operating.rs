@@ -1,34 +1,19 @@
 //! What an operator sees of a server.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-};
-
 use teacher_server::serve::ServeConfig;
 
 use crate::support::{Server, requests, take, texts};
-
-/// The body of `GET path`.
-fn get(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(server.http_address().unwrap()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: lectern\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    answer
-}
 
 #[test]
 fn metrics_tell_where_every_row_came_from() {
     let http = Some("127.0.0.1:0".to_owned());
     let server = Server::with(ServeConfig { http, ..Server::config() });
-    assert!(get(&server, "/health").ends_with("serving\n"));
+    assert!(server.get("/health").ends_with("serving\n"));
     let requests = requests(&texts(30));
     for _ in 0..2 {
         take(&mut server.student(vec![requests.clone()]), 1);
     }
-    let page = get(&server, "/metrics");
+    let page = server.get("/metrics");
     let fingerprint = server.card().fingerprint;
     for line in [
         "lectern_examples_total{source=\"computed\"} 30",

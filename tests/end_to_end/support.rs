@@ -4,7 +4,8 @@ use std::{
     collections::HashMap,
     fs,
     future::Future,
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -149,8 +150,14 @@ impl Server {
         self.address
     }
 
-    pub(crate) fn http_address(&self) -> Option<SocketAddr> {
-        self.http
+    /// The answer to `GET path` of a server that answers HTTP.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http.unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: lectern\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        answer
     }
 
     pub(crate) fn url(&self) -> TeacherUrl {
