@@ -21,7 +21,7 @@ use crate::{
 /// A source that has shown whose rows it gives.
 pub(crate) enum Source {
     Teacher { url: TeacherUrl, card: TeacherCard },
-    File { path: PathBuf, file: LabelReader },
+    File { path: PathBuf, file: Box<LabelReader> },
 }
 
 impl Source {
@@ -32,7 +32,8 @@ impl Source {
                 Self::Teacher { url: url.clone(), card: describe(url, patience)? }
             }
             LabelSource::File(path) => {
-                Self::File { path: path.clone(), file: LabelReader::open(path)? }
+                let file = Box::new(LabelReader::open(path)?);
+                Self::File { path: path.clone(), file }
             }
         })
     }
@@ -67,7 +68,7 @@ impl Source {
                 Ok(SoftLabels::start(settings, card.fingerprint, batches)?)
             }
             Self::File { path, file } => {
-                let rows = read(config, &path, file, train, &requests)?;
+                let rows = read(config, &path, *file, train, &requests)?;
                 Ok(SoftLabels::from_file(rows, in_training_order(config, lengths, requests)))
             }
         }

@@ -1,6 +1,8 @@
 //! The command line: flags become configurations here and nowhere deeper.
 
+mod model;
 mod serve;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +15,10 @@ use lectern::{
     models::{Pooling, Teacher},
 };
 
-use self::serve::{ServeArgs, serve};
+use self::{
+    serve::{ServeArgs, serve},
+    store::{StoreArgs, store},
+};
 use crate::finetune::{FinetuneConfig, TrainableLayers, finetune};
 
 /// Fine-tunes a teacher, judges it, and serves its logits to many students.
@@ -34,6 +39,8 @@ enum Command {
     Predict(PredictArgs),
     /// Serve a teacher's logits over gRPC until SIGTERM or Ctrl-C
     Serve(Box<ServeArgs>),
+    /// Look after stored rows: count, ship, check and remove them
+    Store(StoreArgs),
 }
 
 impl Cli {
@@ -51,6 +58,7 @@ impl Cli {
                 Ok(predict_with(&options, || Teacher::load(&model, device))?)
             }
             Command::Serve(args) => serve(*args),
+            Command::Store(args) => store(args),
         }
     }
 }

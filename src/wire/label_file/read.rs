@@ -36,7 +36,7 @@ pub struct LabelReader {
     file: SerializedFileReader<File>,
     columns: [usize; 4],
     next_group: usize,
-    group: Option<Group>,
+    group: Option<Box<Group>>,
     batch: vec::IntoIter<Result<Row, RowFault>>,
     /// Rows handed out or passed over.
     row: u64,
@@ -133,7 +133,7 @@ impl LabelReader {
             if self.next_group == self.file.num_row_groups() {
                 return Ok(None);
             }
-            self.group = Some(Group::open(&self.file, self.next_group, self.columns)?);
+            self.group = Some(Box::new(Group::open(&self.file, self.next_group, self.columns)?));
             self.next_group += 1;
         }
     }
@@ -274,7 +274,7 @@ impl Group {
             hashes.cells().zip(logits.cells()).zip(variances.cells()).zip(truncated.cells());
         let batch: Vec<_> = cells
             .map(|(((hash, logits), variance), truncated)| {
-                row(&hash, logits, variance, truncated, classes)
+                row(&hash, &logits, &variance, &truncated, classes)
             })
             .collect();
         if batch.len() != rows {
@@ -290,21 +290,21 @@ fn ends_early(rows: usize) -> ParquetError {
 
 fn row(
     hash: &Cell<'_, FixedLenByteArray>,
-    logits: Cell<'_, f32>,
-    variance: Cell<'_, f32>,
-    truncated: Cell<'_, bool>,
+    logits: &Cell<'_, f32>,
+    variance: &Cell<'_, f32>,
+    truncated: &Cell<'_, bool>,
     classes: usize,
 ) -> Result<Row, RowFault> {
-    let content = match hash {
+    let content = match *hash {
         Cell::Values([hash]) => <[u8; ContentHash::BYTES]>::try_from(hash.data()).ok(),
         _ => None,
     };
     let content = content.ok_or(RowFault::Null { column: "content_hash" })?;
-    let Cell::Values(logits) = logits else {
+    let &Cell::Values(logits) = logits else {
         return Err(RowFault::Null { column: "logits" });
     };
     check_values("logits", logits, classes)?;
-    let variance = match variance {
+    let variance = match *variance {
         Cell::Empty => None,
         Cell::Values(variance) => {
             check_values("variance", variance, classes)?;
@@ -312,7 +312,7 @@ fn row(
         }
         Cell::Holes => return Err(RowFault::Null { column: "variance" }),
     };
-    let Cell::Values(&[truncated]) = truncated else {
+    let &Cell::Values(&[truncated]) = truncated else {
         return Err(RowFault::Null { column: "truncated" });
     };
     Ok(Row {
@@ -362,7 +362,6 @@ struct Cells<V> {
 }
 
 /// One row's place in a column.
-#[derive(Clone, Copy)]
 enum Cell<'a, V> {
     /// The value, or the values of a list.
     Values(&'a [V]),

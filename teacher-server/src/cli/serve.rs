@@ -12,20 +12,16 @@ use tch::Device;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::model::ModelOptions;
 use crate::{
-    serve::{Listening, ModelSource, ServeConfig, Share, TokensPerSecond, Verify},
+    serve::{Listening, ServeConfig, Share, TokensPerSecond, Verify},
     store::StoreConfig,
 };
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers.
-    /// Given several times, an ensemble: rows are the weighted mean of the members' logits
-    #[arg(long = "model", value_name = "DIR", required = true)]
-    models: Vec<PathBuf>,
-    /// Shares of the members of an ensemble in the mean, one for each --model [default: equal]
-    #[arg(long, value_name = "W,W..", value_delimiter = ',')]
-    weights: Vec<f64>,
+    #[command(flatten)]
+    model: ModelOptions,
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:50051", value_name = "HOST:PORT")]
     listen: String,
@@ -37,10 +33,6 @@ pub(super) struct ServeArgs {
     devices: Vec<Device>,
     #[command(flatten)]
     threads: ThreadOptions,
-    /// Compute every example in a forward pass of its own, so that its row never depends, not even in
-    /// its last bits, on which others were asked for at the time; costs speed, on a GPU most of it
-    #[arg(long)]
-    pinned: bool,
     /// Tokens in one forward pass, padding included: more than the device needs only delays answers
     /// [default: measured at start-up]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -92,9 +84,8 @@ fn named_number(text: &str) -> Result<(String, f64), String> {
 
 impl ServeArgs {
     pub(super) fn into_config(self) -> Result<ServeConfig, Usage> {
-        let models = self.models()?;
         Ok(ServeConfig {
-            models,
+            models: self.model.sources()?,
             shares: self.shares(),
             store: StoreConfig::from_flags(&self.stores, u64::from(self.store_memory_mb) << 20)
                 .map_err(|cause| Usage(format!("--store {cause}")))?,
@@ -106,33 +97,13 @@ impl ServeArgs {
             http: self.http,
             devices: self.devices,
             threads: self.threads.threads(),
-            pinned: self.pinned,
+            pinned: self.model.pinned,
             max_batch_tokens: self.max_batch_tokens.map(|n| n as usize),
             max_queued: self.max_queued as usize,
             limits: Limits { credits: self.credits as usize, ..Limits::default() },
             drain: Duration::from_secs(self.drain_seconds.into()),
             address_file: self.address_file,
         })
-    }
-
-    fn models(&self) -> Result<Vec<ModelSource>, Usage> {
-        let (models, weights) = (&self.models, &self.weights);
-        if !weights.is_empty() && weights.len() != models.len() {
-            return Err(Usage(format!(
-                "--weights has {} numbers for {} models; give one for each --model",
-                weights.len(),
-                models.len()
-            )));
-        }
-        if let Some(wrong) = weights.iter().find(|w| !(**w > 0.0 && w.is_finite())) {
-            return Err(Usage(format!("--weights {wrong}: must be positive")));
-        }
-        let weight = |i: usize| weights.get(i).copied().unwrap_or(1.0);
-        let source = |(i, folder): (usize, &PathBuf)| ModelSource {
-            folder: folder.clone(),
-            weight: weight(i),
-        };
-        Ok(models.iter().enumerate().map(source).collect())
     }
 
     fn shares(&self) -> HashMap<String, Share> {

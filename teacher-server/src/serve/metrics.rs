@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 use super::engine::Engine;
-use crate::store::StoreCounts;
+use crate::store::{DiskCounts, StoreCounts, shared::SharedCounts};
 
 /// The content type of what [`render`] writes.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -178,6 +178,27 @@ fn students(page: &mut Page<'_>, engine: &Engine) -> Result<(), Error> {
 }
 
 fn store(page: &mut Page<'_>, counts: &StoreCounts) -> Result<(), Error> {
-    let _ = (page, counts);
-    Ok(())
+    const BY: &str = "tier";
+    let (disk, shared) = (counts.disk, counts.shared);
+    let memory = ("memory", counts.memory_rows as f64);
+    let rows = [Some(memory), disk.map(|disk| ("disk", disk.rows as f64))];
+    page.gauges("store_rows", "Rows in the store", BY, rows.into_iter().flatten())?;
+    let memory = ("memory", counts.memory_bytes as f64);
+    let bytes = [Some(memory), disk.map(|disk| ("disk", disk.bytes as f64))];
+    page.gauges("store_bytes", "Bytes of the store", BY, bytes.into_iter().flatten())?;
+    let tiers = |of_disk: fn(DiskCounts) -> u64, of_shared: fn(SharedCounts) -> u64| {
+        let disk = disk.map(|disk| ("disk", of_disk(disk) as f64));
+        let shared = shared.map(|shared| ("shared", of_shared(shared) as f64));
+        [disk, shared].into_iter().flatten()
+    };
+    let written = tiers(|disk| disk.written, |shared| shared.written);
+    page.counters("store_written_rows", "Rows written", BY, written)?;
+    let help = "Rows left out because the tier was too slow or failed";
+    page.counters("store_dropped_rows", help, BY, tiers(|disk| disk.dropped, |s| s.dropped))?;
+    let help = "Records not believed: their checksum or shape is wrong";
+    page.counters("store_corrupt_rows", help, BY, tiers(|disk| disk.corrupt, |s| s.corrupt))?;
+    let help = "Requests to the tier that failed";
+    page.counters("store_errors", help, BY, tiers(|disk| disk.errors, |s| s.errors))?;
+    let connected = shared.map(|shared| ("shared", f64::from(u8::from(shared.connected))));
+    page.gauges("store_connected", "Whether the shared tier is there", BY, connected)
 }

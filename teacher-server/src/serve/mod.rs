@@ -14,6 +14,7 @@ mod jobs;
 mod measure;
 mod metrics;
 mod model;
+mod offline;
 mod schedule;
 mod service;
 mod stream;
@@ -37,6 +38,7 @@ use tracing::{info, warn};
 pub use config::{ServeConfig, ServeError};
 pub use engine::Verify;
 pub use model::ModelSource;
+pub use offline::Offline;
 pub use schedule::{Share, TokensPerSecond};
 pub use totals::Totals;
 

@@ -1,6 +1,4 @@
-//! `teacher-server` as a user meets it: exit codes, messages, and what is left on disk.
-
-#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+//! Fine-tuning, judging, labelling and serving.
 
 use std::{
     fs,
@@ -13,38 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/bert").join(name)
-}
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_teacher-server"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
-
-fn teacher_server(args: &[&str]) -> Output {
-    command(args).output().unwrap()
-}
-
-/// Standard output of a command that must succeed.
-fn stdout(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Standard error of a command that must fail with `code`, and say nothing on standard output.
-fn refused(args: &[&str], code: i32) -> String {
-    let output = teacher_server(args);
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-    assert!(output.stdout.is_empty(), "{args:?}");
-    said
-}
+use crate::support::{command, fixture, refused, stderr, stdout, teacher_server};
 
 /// A folder with a small data set whose labels one word tells.
 struct Data(TempDir);

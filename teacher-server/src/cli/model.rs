@@ -1,0 +1,45 @@
+//! The flags that say which model answers: all that decides its fingerprint.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lectern::commands::Usage;
+
+use crate::serve::ModelSource;
+
+#[derive(Debug, Args)]
+pub(super) struct ModelOptions {
+    /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers.
+    /// Given several times, an ensemble: rows are the weighted mean of the members' logits
+    #[arg(long = "model", value_name = "DIR", required = true)]
+    models: Vec<PathBuf>,
+    /// Shares of the members of an ensemble in the mean, one for each --model [default: equal]
+    #[arg(long, value_name = "W,W..", value_delimiter = ',')]
+    weights: Vec<f64>,
+    /// Compute every example in a forward pass of its own, so that its row never depends, not even in
+    /// its last bits, on which others were asked for at the time; costs speed, on a GPU most of it
+    #[arg(long)]
+    pub(super) pinned: bool,
+}
+
+impl ModelOptions {
+    pub(super) fn sources(&self) -> Result<Vec<ModelSource>, Usage> {
+        let (models, weights) = (&self.models, &self.weights);
+        if !weights.is_empty() && weights.len() != models.len() {
+            return Err(Usage(format!(
+                "--weights has {} numbers for {} models; give one for each --model",
+                weights.len(),
+                models.len()
+            )));
+        }
+        if let Some(wrong) = weights.iter().find(|w| !(**w > 0.0 && w.is_finite())) {
+            return Err(Usage(format!("--weights {wrong}: must be positive")));
+        }
+        let weight = |i: usize| weights.get(i).copied().unwrap_or(1.0);
+        let source = |(i, folder): (usize, &PathBuf)| ModelSource {
+            folder: folder.clone(),
+            weight: weight(i),
+        };
+        Ok(models.iter().enumerate().map(source).collect())
+    }
+}

@@ -1,0 +1,7 @@
+//! `teacher-server` as a user meets it: exit codes, messages, and what is left on disk.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod store;
+mod support;
+mod teaching;
