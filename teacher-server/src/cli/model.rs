@@ -11,7 +11,7 @@ use crate::serve::ModelSource;
 pub(super) struct ModelOptions {
     /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers.
     /// Given several times, an ensemble: rows are the weighted mean of the members' logits
-    #[arg(long = "model", value_name = "DIR", required = true)]
+    #[arg(long = "model", value_name = "DIR")]
     models: Vec<PathBuf>,
     /// Shares of the members of an ensemble in the mean, one for each --model [default: equal]
     #[arg(long, value_name = "W,W..", value_delimiter = ',')]
@@ -23,8 +23,16 @@ pub(super) struct ModelOptions {
 }
 
 impl ModelOptions {
+    /// Whether no model is named, which is for [`sources`](Self::sources) a mistake.
+    pub(super) fn is_empty(&self) -> bool {
+        self.models.is_empty()
+    }
+
     pub(super) fn sources(&self) -> Result<Vec<ModelSource>, Usage> {
         let (models, weights) = (&self.models, &self.weights);
+        if models.is_empty() {
+            return Err(Usage("which teacher? give its folder with --model DIR".to_owned()));
+        }
         if !weights.is_empty() && weights.len() != models.len() {
             return Err(Usage(format!(
                 "--weights has {} numbers for {} models; give one for each --model",

@@ -78,7 +78,7 @@ struct VerifyArgs {
     #[arg(long)]
     repair: bool,
     #[command(flatten)]
-    model: Option<ModelOptions>,
+    model: ModelOptions,
     /// Compute the rows of these texts with --model again and compare: .json, .jsonl, .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
@@ -123,17 +123,14 @@ pub(super) fn store(args: StoreArgs) -> anyhow::Result<()> {
 }
 
 fn verify(folder: &Path, args: VerifyArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    let (model, data) = match (args.model, args.data) {
-        (None, None) => {
+    let data = match (args.model.is_empty(), args.data) {
+        (true, None) => {
             let teacher = args.teacher.teacher.as_deref();
             return Ok(commands::verify(folder, teacher, args.repair, out)?);
         }
-        (Some(model), Some(data)) => (model, data),
-        (Some(_), None) => {
+        (_, Some(data)) => data,
+        (false, None) => {
             return Err(Usage("--model needs --data FILE, the texts".to_owned()).into());
-        }
-        (None, Some(_)) => {
-            return Err(Usage("--data needs --model DIR, the teacher".to_owned()).into());
         }
     };
     if args.teacher.teacher.is_some() {
@@ -142,8 +139,8 @@ fn verify(folder: &Path, args: VerifyArgs, out: &mut dyn Write) -> anyhow::Resul
         );
     }
     let config = ServeConfig {
-        models: model.sources()?,
-        pinned: model.pinned,
+        models: args.model.sources()?,
+        pinned: args.model.pinned,
         devices: vec![args.compute.device],
         threads: args.compute.threads(),
         ..ServeConfig::new(Path::new(""))

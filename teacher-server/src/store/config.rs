@@ -30,9 +30,9 @@ pub enum StoreFlagError {
     #[error("{first} and --store {second}: rows are shared in one Redis; give one")]
     Urls {
         /// The one given first, without its password.
-        first: SharedUrl,
+        first: String,
         /// The one given next, without its password.
-        second: SharedUrl,
+        second: String,
     },
     /// A URL that is none.
     #[error(transparent)]
@@ -65,7 +65,9 @@ impl StoreConfig {
             let url: SharedUrl = value.parse()?;
             return match self.shared.replace(url.clone()) {
                 None => Ok(()),
-                Some(first) => Err(StoreFlagError::Urls { first, second: url }),
+                Some(first) => {
+                    Err(StoreFlagError::Urls { first: first.to_string(), second: url.to_string() })
+                }
             };
         }
         match self.folder.replace(value.into()) {

@@ -9,7 +9,7 @@ pub mod commands;
 mod config;
 pub mod database;
 mod disk;
-mod folder;
+pub mod folder;
 mod group;
 mod memory;
 mod record;
@@ -129,7 +129,9 @@ impl Store {
     pub fn insert(&self, rows: Vec<Row>) {
         self.remember(&rows);
         if let Some(shared) = &self.shared {
-            rows.iter().for_each(|row| shared.insert(row));
+            for row in &rows {
+                shared.insert(row);
+            }
         }
         if let Some(disk) = &self.disk {
             disk.insert(rows);
