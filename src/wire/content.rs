@@ -1,6 +1,10 @@
 //! The hash that ties a row to the text it answers.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+};
 
 /// First 16 bytes of the BLAKE3 hash of an example's text and pair; labels do not enter.
 ///
@@ -54,6 +58,28 @@ impl fmt::Debug for ContentHash {
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A map by content.
+pub type ByContent<V> = HashMap<ContentHash, V, BuildHasherDefault<HashedAlready>>;
+
+/// Takes eight bytes of a [`ContentHash`] as they are: BLAKE3 has mixed them. Whoever chooses the texts
+/// can still choose such bytes, so it is for maps of one's own texts.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct HashedAlready(u64);
+
+impl Hasher for HashedAlready {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

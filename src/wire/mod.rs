@@ -11,7 +11,7 @@ pub mod label_file;
 mod rows;
 
 pub use card::{Fingerprint, Limits, TeacherCard};
-pub use content::ContentHash;
+pub use content::{ByContent, ContentHash, HashedAlready};
 pub use encoding::{Encoding, RowFormat};
 pub use rows::{Answer, Failure, FailureCode, Row, decode_rows, encode_rows};
 

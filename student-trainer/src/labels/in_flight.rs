@@ -1,11 +1,11 @@
 //! What was asked and not yet answered: ids, content, credits. Pure; knows no connection.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{VecDeque, hash_map::Entry},
     sync::Arc,
 };
 
-use lectern::wire::{Answer, ContentHash};
+use lectern::wire::{Answer, ByContent, ContentHash};
 
 use super::{Request, batches::Place};
 
@@ -33,32 +33,48 @@ pub enum Mismatch {
 /// Examples on their way to the teacher and back.
 ///
 /// Ids count up in the order of asking and are never used twice, so one number divides what is on
-/// the stream from what waits for credit.
+/// the stream from what waits for credit, and an example is found by how far its id is from the oldest.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    next_id: u64,
+    /// The id of the first of `asked`.
+    oldest: u64,
+    /// By id; `None` is answered, and the first never is.
+    asked: VecDeque<Option<Asked>>,
+    unanswered: usize,
     /// Ids below are on the present stream.
     sent_below: u64,
     sent: usize,
     credits: usize,
-    asked: BTreeMap<u64, Asked>,
-    by_content: HashMap<ContentHash, u64>,
+    by_content: ByContent<u64>,
 }
 
 #[derive(Debug)]
 struct Asked {
     request: Arc<Request>,
-    places: Vec<Place>,
+    places: Places,
+}
+
+/// Where an outcome belongs: one place, and those that joined it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    first: Place,
+    joined: Vec<Place>,
+}
+
+impl Places {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Place> {
+        std::iter::once(self.first).chain(self.joined.iter().copied())
+    }
 }
 
 impl InFlight {
     pub(super) fn is_empty(&self) -> bool {
-        self.asked.is_empty()
+        self.unanswered == 0
     }
 
     /// Examples asked and not answered, sent or not.
     pub(super) fn len(&self) -> usize {
-        self.asked.len()
+        self.unanswered
     }
 
     /// Examples that the teacher has and has not answered.
@@ -68,22 +84,24 @@ impl InFlight {
 
     /// Examples that may be sent now.
     pub(super) fn ready(&self) -> usize {
-        (self.asked.len() - self.sent).min(self.credits.saturating_sub(self.sent))
+        (self.unanswered - self.sent).min(self.credits.saturating_sub(self.sent))
     }
 
     /// Asks for an example's row at a place. True if it is new; false if it joins the same content.
     pub(super) fn ask(&mut self, request: Arc<Request>, place: Place) -> bool {
         match self.by_content.entry(request.content()) {
             Entry::Occupied(entry) => {
-                if let Some(asked) = self.asked.get_mut(entry.get()) {
-                    asked.places.push(place);
+                let index = (entry.get() - self.oldest) as usize;
+                if let Some(Some(asked)) = self.asked.get_mut(index) {
+                    asked.places.joined.push(place);
                 }
                 false
             }
             Entry::Vacant(entry) => {
-                entry.insert(self.next_id);
-                self.asked.insert(self.next_id, Asked { request, places: vec![place] });
-                self.next_id += 1;
+                entry.insert(self.oldest + self.asked.len() as u64);
+                let places = Places { first: place, joined: Vec::new() };
+                self.asked.push_back(Some(Asked { request, places }));
+                self.unanswered += 1;
                 true
             }
         }
@@ -98,16 +116,17 @@ impl InFlight {
         cost: impl Fn(&Request) -> usize,
     ) -> Vec<(u64, Arc<Request>)> {
         let mut left = bytes;
-        let taken: Vec<_> = self
-            .asked
-            .range(self.sent_below..)
+        let first = self.sent_below.max(self.oldest);
+        let unsent = self.asked.range((first - self.oldest) as usize..).zip(first..);
+        let taken: Vec<_> = unsent
+            .filter_map(|(asked, id)| Some((id, &asked.as_ref()?.request)))
             .take(most.min(self.ready()))
             .enumerate()
-            .map_while(|(i, (&id, asked))| {
-                let cost = cost(&asked.request);
+            .map_while(|(i, (id, request))| {
+                let cost = cost(request);
                 (i == 0 || cost <= left).then(|| {
                     left = left.saturating_sub(cost);
-                    (id, Arc::clone(&asked.request))
+                    (id, Arc::clone(request))
                 })
             })
             .collect();
@@ -119,20 +138,28 @@ impl InFlight {
     }
 
     /// Checks an answer against what was asked and tells where its outcome belongs.
-    pub(super) fn settle(&mut self, answer: &Answer) -> Result<Vec<Place>, Mismatch> {
+    pub(super) fn settle(&mut self, answer: &Answer) -> Result<Places, Mismatch> {
         let id = answer.id;
-        let Some(asked) = self.asked.get(&id).filter(|_| id < self.sent_below) else {
+        let index = id.checked_sub(self.oldest).filter(|_| id < self.sent_below);
+        let mut slot = index.and_then(|index| self.asked.get_mut(index as usize));
+        let Some(Some(Asked { request, .. })) = &slot else {
             return Err(Mismatch::NotInFlight { id });
         };
-        let content = asked.request.content();
+        let content = request.content();
         if let Ok(row) = &answer.outcome
             && row.content != content
         {
             return Err(Mismatch::OtherContent { id, asked: content, answered: row.content });
         }
+        let asked = slot.as_mut().and_then(|slot| slot.take());
+        let asked = asked.ok_or(Mismatch::NotInFlight { id })?;
         self.sent -= 1;
+        self.unanswered -= 1;
         self.by_content.remove(&content);
-        Ok(self.asked.remove(&id).map(|asked| asked.places).unwrap_or_default())
+        while self.asked.pop_front_if(|oldest| oldest.is_none()).is_some() {
+            self.oldest += 1;
+        }
+        Ok(asked.places)
     }
 
     /// A new stream with its credits: everything unanswered is to be sent on it, oldest first.
@@ -182,7 +209,8 @@ mod tests {
         assert!(!book.ask(request("a"), place(1)));
         assert!(book.ask(request("b"), place(2)));
         assert_eq!(take(&mut book, 10), [0, 1]);
-        assert_eq!(book.settle(&row(0, "a")), Ok(vec![place(0), place(1)]));
+        let places = book.settle(&row(0, "a")).unwrap();
+        assert_eq!(places.iter().collect::<Vec<_>>(), [place(0), place(1)]);
         assert!(book.ask(request("a"), place(3)), "an answered content is asked anew");
     }
 
@@ -221,7 +249,7 @@ mod tests {
         book.ask(request(""), place(0));
         take(&mut book, 1);
         let failure = Failure { code: FailureCode::EmptyText, message: String::new() };
-        assert_eq!(book.settle(&Answer { id: 0, outcome: Err(failure) }), Ok(vec![place(0)]));
+        assert!(book.settle(&Answer { id: 0, outcome: Err(failure) }).is_ok());
     }
 
     #[derive(Debug, Clone)]
@@ -261,7 +289,7 @@ mod tests {
                     Step::Answer(which) => {
                         if !teacher.is_empty() {
                             let (id, asked) = teacher.swap_remove(which.index(teacher.len()));
-                            for place in book.settle(&row(id, asked.text())).unwrap() {
+                            for place in book.settle(&row(id, asked.text())).unwrap().iter() {
                                 prop_assert_eq!(&contents[place.position], asked.text());
                                 prop_assert!(done.insert(place.position));
                             }

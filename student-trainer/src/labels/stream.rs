@@ -19,7 +19,7 @@ use super::{
     LabelError, Missing, Outcome, Request, StreamSettings,
     batches::{Batches, Place},
     connection::{self, MAX_SENT, Session, Trouble},
-    in_flight::InFlight,
+    in_flight::{InFlight, Places},
     link::{Event, Link},
     memory::Memory,
     metrics::{Counters, count},
@@ -298,7 +298,7 @@ impl Ahead {
             return Ok(());
         }
         // All are checked before one is used.
-        let settled: Vec<(Answer, Vec<Place>)> = answers
+        let settled: Vec<(Answer, Places)> = answers
             .into_iter()
             .map(|answer| self.in_flight.settle(&answer).map(|places| (answer, places)))
             .collect::<Result<_, _>>()
@@ -310,10 +310,10 @@ impl Ahead {
                     let max_length = terms.max_length;
                     warn!(max_length, "the teacher truncated a text; counted from here on");
                 }
-                self.memory.insert(row.content, Arc::clone(&row.logits));
+                self.memory.insert(row.content, &row.logits);
                 row.logits
             });
-            for place in places {
+            for place in places.iter() {
                 self.fill(place, outcome.clone());
             }
         }
