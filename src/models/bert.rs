@@ -1,13 +1,14 @@
 //! BERT (Devlin et al. 2019, arXiv 1810.04805), as `transformers` names and computes it.
 //!
-//! `B` examples, `T` tokens, `H` hidden size, `A` heads, `D = H / A`.
+//! `B` examples, `T` tokens, `H` hidden size, `A` heads, `D = H / A`, `R >= B T` rows.
 
 use serde::Deserialize;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{
     Builder, Init, ModelError, TokenBatch,
-    layers::{LayerNorm, Linear, dropout},
+    layers::{LayerNorm, dropout},
+    linear::{Kernels, Linear},
 };
 
 /// The part of `config.json` that decides the shape of the computation.
@@ -64,7 +65,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    fn apply(self, x: &Tensor) -> Result<Tensor, ModelError> {
+    pub(super) fn apply(self, x: &Tensor) -> Result<Tensor, ModelError> {
         Ok(match self {
             Self::Gelu => x.f_gelu("none")?,
             Self::GeluTanh => x.f_gelu("tanh")?,
@@ -113,6 +114,8 @@ pub struct Bert {
     types: Tensor,
     norm: LayerNorm,
     layers: Vec<Layer>,
+    inner: i64,
+    kernels: Option<Kernels>,
 }
 
 impl Bert {
@@ -135,6 +138,23 @@ impl Bert {
             layers: (0..config.num_hidden_layers)
                 .map(|i| Layer::new(builder, &format!("bert.encoder.layer.{i}"), config))
                 .collect::<Result<_, _>>()?,
+            inner: config.intermediate_size,
+            kernels: None,
+        })
+    }
+
+    /// The encoder, laid out to be served; takes the trained one apart layer by layer, so that no more
+    /// than one layer exists twice.
+    pub(super) fn served(self, kernels: Kernels) -> Result<Self, ModelError> {
+        let layers = self.layers.into_iter().map(|layer| layer.served(&kernels));
+        Ok(Self {
+            layers: layers.collect::<Result<_, _>>()?,
+            words: kernels.tensor(&self.words)?,
+            positions: kernels.tensor(&self.positions)?,
+            types: kernels.tensor(&self.types)?,
+            norm: self.norm.served(&kernels)?,
+            inner: self.inner,
+            kernels: Some(kernels),
         })
     }
 
@@ -143,31 +163,62 @@ impl Bert {
         self.layers.len()
     }
 
-    /// Hidden states `[B, T, H]`. Rows of padding hold values without meaning.
+    /// Operations of the matrix products of one forward pass over `[B, T]` tokens, padding included: in
+    /// each layer 2 for every token and weight, `4 H² + 2 H I` of them with `I` the inner width, and
+    /// `4 B T² H` for attention's two products.
+    pub fn flops(&self, examples: usize, tokens: usize) -> f64 {
+        let (b, t, hidden) = (examples as f64, tokens as f64, self.words.size()[1] as f64);
+        let weights = 4.0 * hidden * hidden + 2.0 * hidden * self.inner as f64;
+        self.depth() as f64 * (2.0 * b * t * weights + 4.0 * b * t * t * hidden)
+    }
+
+    /// Hidden states `[B, T, H]`, float32. Rows of padding hold values without meaning.
     ///
     /// `dropout` is the probability on embeddings, attention and both residual branches; 0 outside
     /// training. The word table's gradient is sparse: it holds the rows of this batch alone.
     pub fn forward(&self, batch: &TokenBatch, dropout_p: f64) -> Result<Tensor, ModelError> {
-        let tokens = batch.ids.size()[1];
+        let (b, t) = batch.ids.size2()?;
         let words = Tensor::f_embedding(&self.words, &batch.ids, -1, false, true)?;
         let types = Tensor::f_embedding(&self.types, &batch.type_ids, -1, false, false)?;
-        let positions = self.positions.f_narrow(0, 0, tokens)?;
+        let positions = self.positions.f_narrow(0, 0, t)?;
         let sum = words.f_add(&types)?.f_add(&positions)?;
-        let mut hidden = dropout(self.norm.forward(&sum)?, dropout_p)?;
-        // [B, 1, 1, T]: every head and every query sees the tokens and not the padding.
-        let mask = batch.mask.as_ref().map(|m| m.f_unsqueeze(1)?.f_unsqueeze(1)).transpose()?;
+        let hidden = dropout(self.norm.forward(&sum)?, dropout_p)?.f_flatten(0, 1)?;
+
+        let rows = self.kernels.as_ref().map_or(b * t, |kernels| kernels.rows(b * t));
+        let mut hidden = padded_to(rows, hidden)?;
+        let shape = Shape { examples: b, tokens: t, mask: attention_mask(batch, hidden.kind())? };
         for layer in &self.layers {
-            hidden = layer.forward(&hidden, mask.as_ref(), dropout_p)?;
+            hidden = layer.forward(&hidden, &shape, dropout_p)?;
         }
-        Ok(hidden)
+        let hidden = hidden.f_narrow(0, 0, b * t)?.f_view([b, t, -1])?;
+        Ok(hidden.f_to_kind(Kind::Float)?)
     }
+}
+
+/// What attention must know of the examples that lie in `R` rows.
+struct Shape {
+    examples: i64,
+    tokens: i64,
+    mask: Option<Tensor>,
+}
+
+/// `[B, 1, 1, T]`, added to the scores of every head and query: 0 at tokens, -∞ at padding.
+fn attention_mask(batch: &TokenBatch, kind: Kind) -> Result<Option<Tensor>, ModelError> {
+    let Some(mask) = &batch.mask else { return Ok(None) };
+    let zeros = Tensor::f_zeros(mask.size(), (kind, mask.device()))?;
+    let mask = zeros.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
+    Ok(Some(mask.f_unsqueeze(1)?.f_unsqueeze(1)?))
+}
+
+/// `[.., H]` with rows of zeros up to `[rows, H]`.
+fn padded_to(rows: i64, x: Tensor) -> Result<Tensor, ModelError> {
+    let missing = rows - x.size()[0];
+    if missing == 0 { Ok(x) } else { Ok(x.f_constant_pad_nd([0, 0, 0, missing])?) }
 }
 
 #[derive(Debug)]
 struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    projections: Projections,
     attention_output: Linear,
     attention_norm: LayerNorm,
     intermediate: Linear,
@@ -175,6 +226,38 @@ struct Layer {
     output_norm: LayerNorm,
     activation: Activation,
     heads: i64,
+}
+
+/// Query, key and value of self-attention.
+#[derive(Debug)]
+enum Projections {
+    /// As trained, each with parameters of its own.
+    Apart([Linear; 3]),
+    /// One product instead of three.
+    Joined(Linear),
+}
+
+impl Projections {
+    /// `[R, H]` to three of `[R, H]`.
+    fn forward(&self, x: &Tensor) -> Result<[Tensor; 3], ModelError> {
+        match self {
+            Self::Apart([query, key, value]) => {
+                Ok([query.forward(x)?, key.forward(x)?, value.forward(x)?])
+            }
+            Self::Joined(all) => {
+                let (all, hidden) = (all.forward(x)?, x.size()[1]);
+                let part = |i| all.f_narrow(1, i * hidden, hidden);
+                Ok([part(0)?, part(1)?, part(2)?])
+            }
+        }
+    }
+
+    fn served(self, kernels: &Kernels) -> Result<Self, ModelError> {
+        Ok(Self::Joined(match self {
+            Self::Apart(parts) => kernels.linear(&Linear::joined(&parts)?)?,
+            Self::Joined(all) => all,
+        }))
+    }
 }
 
 impl Layer {
@@ -188,9 +271,11 @@ impl Layer {
             LayerNorm::new(builder, &format!("{name}.{part}"), hidden, config.layer_norm_eps)
         };
         Ok(Self {
-            query: linear("attention.self.query", hidden, hidden)?,
-            key: linear("attention.self.key", hidden, hidden)?,
-            value: linear("attention.self.value", hidden, hidden)?,
+            projections: Projections::Apart([
+                linear("attention.self.query", hidden, hidden)?,
+                linear("attention.self.key", hidden, hidden)?,
+                linear("attention.self.value", hidden, hidden)?,
+            ]),
             attention_output: linear("attention.output.dense", hidden, hidden)?,
             attention_norm: norm("attention.output.LayerNorm")?,
             intermediate: linear("intermediate.dense", hidden, inner)?,
@@ -201,22 +286,48 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor, mask: Option<&Tensor>, drop: f64) -> Result<Tensor, ModelError> {
-        let (b, t, h) = x.size3()?;
-        // [B, T, H] -> [B, A, T, D]
-        let split = |projection: &Linear| -> Result<Tensor, ModelError> {
-            let shape = [b, t, self.heads, h / self.heads];
-            Ok(projection.forward(x)?.f_view(shape)?.f_transpose(1, 2)?)
-        };
-        let (query, key, value) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
-        let attended = Tensor::f_scaled_dot_product_attention(
-            &query, &key, &value, mask, drop, false, None, false,
-        )?;
-        let attended = attended.f_transpose(1, 2)?.f_reshape([b, t, h])?;
+    fn served(self, kernels: &Kernels) -> Result<Self, ModelError> {
+        Ok(Self {
+            projections: self.projections.served(kernels)?,
+            attention_output: kernels.linear(&self.attention_output)?,
+            attention_norm: self.attention_norm.served(kernels)?,
+            intermediate: kernels.linear(&self.intermediate)?,
+            output: kernels.linear(&self.output)?,
+            output_norm: self.output_norm.served(kernels)?,
+            activation: self.activation,
+            heads: self.heads,
+        })
+    }
+
+    /// `[R, H]` to `[R, H]`; the first `B T` rows are the examples'.
+    fn forward(&self, x: &Tensor, shape: &Shape, drop: f64) -> Result<Tensor, ModelError> {
+        let attended = padded_to(x.size()[0], self.attend(x, shape, drop)?)?;
         let attended = dropout(self.attention_output.forward(&attended)?, drop)?;
         let x = self.attention_norm.forward(&attended.f_add(x)?)?;
-        let inner = self.activation.apply(&self.intermediate.forward(&x)?)?;
+        let inner = self.intermediate.forward_then(self.activation, &x)?;
         let output = dropout(self.output.forward(&inner)?, drop)?;
         self.output_norm.forward(&output.f_add(&x)?)
+    }
+
+    /// `[R, H]` to `[B T, H]`.
+    fn attend(&self, x: &Tensor, shape: &Shape, drop: f64) -> Result<Tensor, ModelError> {
+        let (b, t, hidden) = (shape.examples, shape.tokens, x.size()[1]);
+        // [R, H] -> [B, A, T, D]
+        let split = |rows: Tensor| {
+            let heads = [b, t, self.heads, hidden / self.heads];
+            rows.f_narrow(0, 0, b * t)?.f_view(heads)?.f_transpose(1, 2)
+        };
+        let [query, key, value] = self.projections.forward(x)?;
+        let attended = Tensor::f_scaled_dot_product_attention(
+            &split(query)?,
+            &split(key)?,
+            &split(value)?,
+            shape.mask.as_ref(),
+            drop,
+            false,
+            None,
+            false,
+        )?;
+        Ok(attended.f_transpose(1, 2)?.f_reshape([b * t, hidden])?)
     }
 }

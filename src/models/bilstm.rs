@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Builder, Init, ModelError, TokenBatch, layers::Linear};
+use super::{Builder, Init, ModelError, TokenBatch, linear::Linear};
 
 /// From the LSTM's `[T, B, 2H]` outputs to `[B, C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -62,8 +62,9 @@ impl Prediction {
     }
 }
 
-/// Tokens in one forward pass, padding included: more is no faster on a CPU, less is.
-const BATCH_TOKENS: usize = 2048;
+/// Tokens in one forward pass, padding included. On a CPU it uses the cores fully, and what passes
+/// between two operations stays in their caches; 2,048 cost BERT-base a tenth to a third.
+const BATCH_TOKENS: usize = 512;
 
 /// Labels `texts` in batches of similar length; answers stand in the order of the texts.
 pub fn classify<'a>(

@@ -2,36 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Builder, Init, ModelError};
-
-/// `x W^T + b`.
-#[derive(Debug)]
-pub(super) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    /// `[.., input]` to `[.., output]`, named `name.weight` and `name.bias`.
-    pub(super) fn new(
-        builder: &Builder,
-        name: &str,
-        input: i64,
-        output: i64,
-        weight: Init,
-        bias: Init,
-    ) -> Result<Self, ModelError> {
-        Ok(Self {
-            weight: builder.get(&format!("{name}.weight"), &[output, input], weight)?,
-            bias: builder.get(&format!("{name}.bias"), &[output], bias)?,
-        })
-    }
-
-    /// Applies the layer to the last dimension.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
-    }
-}
+use super::{Builder, Init, ModelError, linear::Kernels};
 
 /// Ba et al. 2016: normalises the last dimension, then scales and shifts.
 #[derive(Debug)]
@@ -54,6 +25,12 @@ impl LayerNorm {
             bias: builder.get(&format!("{name}.bias"), &[size], Init::Required)?,
             epsilon,
         })
+    }
+
+    /// The layer, laid out to be served.
+    pub(super) fn served(&self, kernels: &Kernels) -> Result<Self, ModelError> {
+        let (weight, bias) = (kernels.tensor(&self.weight)?, kernels.tensor(&self.bias)?);
+        Ok(Self { weight, bias, epsilon: self.epsilon })
     }
 
     /// Applies the layer to the last dimension.

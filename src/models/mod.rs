@@ -1,12 +1,15 @@
 //! Teachers and students: from a folder or a seed to logits. Knows tensors and weight files, not
 //! losses, not gRPC.
 
+mod arithmetic;
 mod batch;
 pub mod bert;
 pub mod bilstm;
 mod classifier;
 mod folder;
 mod layers;
+mod linear;
+mod operators;
 mod parameters;
 mod pickle;
 mod student;
@@ -15,6 +18,7 @@ mod teacher;
 mod tests;
 mod weights;
 
+pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use batch::TokenBatch;
 pub use classifier::{Classifier, Prediction, classify, softmax};
 pub use parameters::{Builder, Init, Parameters};
@@ -54,6 +58,19 @@ pub enum ModelError {
     /// The tokenizer cannot be read.
     #[error(transparent)]
     Text(#[from] crate::text::TextError),
+    /// An arithmetic that the device cannot compute.
+    #[error(
+        "--dtype {arithmetic} cannot run on {device:?}: libtorch has such products for x86 processors alone; choose --dtype auto"
+    )]
+    Arithmetic {
+        /// What was asked for.
+        arithmetic: Arithmetic,
+        /// Where.
+        device: tch::Device,
+    },
+    /// A teacher whose weights exist only as its arithmetic wants them.
+    #[error("a teacher that was loaded for serving has no weights to save; load it for training")]
+    Released,
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

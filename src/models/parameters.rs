@@ -28,17 +28,27 @@ pub enum Init {
 
 /// A model's parameters by name, in alphabetical order: the order of the optimizer and the file.
 #[derive(Debug, Default)]
-pub struct Parameters(BTreeMap<String, Tensor>);
+pub struct Parameters {
+    tensors: BTreeMap<String, Tensor>,
+    /// Values in tensors that were released.
+    released: usize,
+}
 
 impl Parameters {
     /// Name and tensor, in order. The tensors share memory with the model's.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// Number of values in all tensors.
+    /// Number of values in all tensors, released ones included.
     pub fn count(&self) -> usize {
-        self.0.values().map(Tensor::numel).sum()
+        self.released + self.tensors.values().map(Tensor::numel).sum::<usize>()
+    }
+
+    /// Lets go of every tensor and keeps their number. A model that is served in another layout would
+    /// hold its weights twice otherwise.
+    pub(super) fn release(&mut self) {
+        *self = Self { released: self.count(), ..Self::default() };
     }
 
     /// Makes exactly the tensors whose names `wanted` accepts trainable.
@@ -63,7 +73,7 @@ impl Parameters {
     pub fn restore(&self, snapshot: &[(String, Tensor)]) -> Result<(), ModelError> {
         let _no_grad = tch::no_grad_guard();
         for (name, saved) in snapshot {
-            if let Some(tensor) = self.0.get(name) {
+            if let Some(tensor) = self.tensors.get(name) {
                 tensor.shallow_clone().f_copy_(saved)?;
             }
         }
@@ -117,7 +127,7 @@ impl Builder {
                 Tensor::f_rand(shape, options)?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?
             }
         };
-        self.built.borrow_mut().0.insert(name.to_owned(), tensor.shallow_clone());
+        self.built.borrow_mut().tensors.insert(name.to_owned(), tensor.shallow_clone());
         Ok(tensor)
     }
 

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Builder, Classifier, Init, ModelError, Parameters, TokenBatch,
+    Arithmetic, Builder, Classifier, Init, ModelError, Parameters, TokenBatch,
     bert::{Bert, BertConfig},
     folder::{malformed, read_json, write_text},
-    layers::{Linear, dropout},
+    layers::dropout,
+    linear::{Kernels, Linear},
     weights::{bytes, find_weights, write_weights},
 };
 use crate::{data::LabelSet, text::Tokenizer, wire::Fingerprint};
@@ -68,6 +69,9 @@ pub struct Teacher {
     tokenizer: Tokenizer,
     parameters: Parameters,
     device: Device,
+    arithmetic: Arithmetic,
+    /// Of a teacher whose parameters were released.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Teacher {
@@ -151,6 +155,36 @@ impl Teacher {
             tokenizer,
             parameters,
             device,
+            arithmetic: Arithmetic::Float32,
+            fingerprint: None,
+        })
+    }
+
+    /// [`load`](Self::load) for inference alone: the weights are converted to `arithmetic` and laid out
+    /// as the device multiplies them fastest. They can be neither trained nor saved.
+    ///
+    /// Pooler and head stay in float32, whatever the arithmetic: they cost nothing, and logits are what
+    /// a teacher is for.
+    pub fn load_for_serving(
+        folder: &Path,
+        device: Device,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, ModelError> {
+        let kernels = Kernels::new(device, arithmetic)?;
+        let teacher = Self::load(folder, Device::Cpu)?;
+        let arithmetic = kernels.arithmetic();
+        let fingerprint = teacher.fingerprint_in(arithmetic)?;
+        let mut parameters = teacher.parameters;
+        parameters.release();
+        Ok(Self {
+            pooler: teacher.pooler.map(|pooler| pooler.to_device(device)).transpose()?,
+            head: teacher.head.to_device(device)?,
+            bert: teacher.bert.served(kernels)?,
+            parameters,
+            device,
+            arithmetic,
+            fingerprint: Some(fingerprint),
+            ..teacher
         })
     }
 
@@ -207,9 +241,26 @@ impl Teacher {
         self.bert.depth()
     }
 
+    /// What the encoder computes with.
+    pub const fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// Operations of the matrix products of a forward pass over `batch`, padding included; pooler and
+    /// head, a thousandth of the whole, are left out. See [`Bert::flops`].
+    pub fn flops(&self, batch: &TokenBatch) -> f64 {
+        let width = batch.lengths.iter().max().copied().unwrap_or(0);
+        self.bert.flops(batch.lengths.len(), width)
+    }
+
     /// Hash of everything that can change an answer: preprocessing version, arithmetic, settings, the
     /// shape of the computation, labels, tokenizer, and every weight with its name.
     pub fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
+        self.fingerprint.clone().map_or_else(|| self.fingerprint_in(self.arithmetic), Ok)
+    }
+
+    fn fingerprint_in(&self, arithmetic: Arithmetic) -> Result<Fingerprint, ModelError> {
+        let arithmetic = arithmetic.to_string();
         let mut hasher = blake3::Hasher::new();
         let mut part = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -219,7 +270,7 @@ impl Teacher {
             ["num_attention_heads", "layer_norm_eps", "hidden_act", "position_embedding_type"]
                 .map(|key| self.config.get(key));
         part(PREPROCESSING_VERSION.as_bytes());
-        part(json!([self.settings, "float32", shape, self.labels]).to_string().as_bytes());
+        part(json!([self.settings, arithmetic, shape, self.labels]).to_string().as_bytes());
         part(self.tokenizer.json().as_bytes());
         for (name, tensor) in self.parameters.iter() {
             part(name.as_bytes());
@@ -234,6 +285,9 @@ impl Teacher {
     /// With pooler pooling `transformers` loads it as `BertForSequenceClassification`; with the others
     /// the folder says so under `lectern.pooling`, as `transformers` has no such class.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        if self.fingerprint.is_some() {
+            return Err(ModelError::Released);
+        }
         fs::create_dir_all(folder)
             .map_err(|source| ModelError::Read { path: folder.to_owned(), source })?;
         for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
@@ -369,11 +423,4 @@ fn labels(folder: &Path, config: &Value) -> Result<LabelSet, ModelError> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     LabelSet::new(in_order).map_err(|cause| malformed(&path, format!("`id2label`: {cause}")))
-}
-
-impl Teacher {
-    /// temporary
-    pub fn flops(&self, _batch: &TokenBatch) -> f64 {
-        0.0
-    }
 }

@@ -4,7 +4,12 @@ mod model;
 mod serve;
 mod store;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
 
 use clap::{Args, Parser, Subcommand};
 use lectern::{
@@ -12,14 +17,18 @@ use lectern::{
         ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model,
         predict_with,
     },
-    models::{Pooling, Teacher},
+    data::Columns,
+    models::{Arithmetic, Pooling, Teacher},
 };
 
 use self::{
     serve::{ServeArgs, serve},
     store::{StoreArgs, store},
 };
-use crate::finetune::{FinetuneConfig, TrainableLayers, finetune};
+use crate::{
+    agreement::Agreement,
+    finetune::{FinetuneConfig, TrainableLayers, finetune},
+};
 
 /// Fine-tunes a teacher, judges it, and serves its logits to many students.
 #[derive(Debug, Parser)]
@@ -48,14 +57,11 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Finetune(args) => finetune(&args.into_config()?),
-            Command::Evaluate(EvaluateArgs { model, options }) => {
+            Command::Evaluate(args) => evaluate(&args),
+            Command::Predict(PredictArgs { model, dtype, options }) => {
                 let device = options.compute.device;
-                let load = || Teacher::load(&model, device);
-                Ok(evaluate_model(&options, &weights(&model), load)?)
-            }
-            Command::Predict(PredictArgs { model, options }) => {
-                let device = options.compute.device;
-                Ok(predict_with(&options, || Teacher::load(&model, device))?)
+                let load = || Teacher::load_for_serving(&model, device, dtype);
+                Ok(predict_with(&options, load)?)
             }
             Command::Serve(args) => serve(*args),
             Command::Store(args) => store(args),
@@ -183,8 +189,29 @@ struct EvaluateArgs {
     /// Teacher folder
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// What to compute with
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    dtype: Arithmetic,
+    /// Compute with this arithmetic too, and say how far labels and logits differ from it
+    #[arg(long, value_enum, value_name = "TYPE")]
+    against: Option<Arithmetic>,
     #[command(flatten)]
     options: EvaluateOptions,
+}
+
+fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
+    let EvaluateArgs { model, dtype, against, options } = args;
+    let device = options.compute.device;
+    let load = || Teacher::load_for_serving(model, device, *dtype);
+    evaluate_model(options, &weights(model), load)?;
+    if let Some(against) = against {
+        let columns = Columns::from(options.columns.clone());
+        let agreement =
+            Agreement::on_file(model, device, [*dtype, *against], &options.data, &columns)?;
+        writeln!(io::stdout(), "\n{dtype} against {against}: {agreement}")
+            .context("cannot write to standard output")?;
+    }
+    Ok(())
 }
 
 fn weights(folder: &Path) -> PathBuf {
@@ -197,6 +224,9 @@ struct PredictArgs {
     /// Teacher folder
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// What to compute with
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    dtype: Arithmetic,
     #[command(flatten)]
     options: PredictOptions,
 }

@@ -1,5 +1,6 @@
 //! The teacher's side: fine-tune an encoder, judge it, and serve its raw logits to many students.
 
+pub mod agreement;
 pub mod cli;
 pub mod finetune;
 pub mod serve;

@@ -153,7 +153,8 @@ impl Server {
     /// The answer to `GET path` of a server that answers HTTP.
     pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.http.unwrap()).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: lectern\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: lectern\r\nConnection: close\r\n\r\n")
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");

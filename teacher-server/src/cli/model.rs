@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lectern::commands::Usage;
+use lectern::{commands::Usage, models::Arithmetic};
 
 use crate::serve::ModelSource;
 
@@ -16,6 +16,9 @@ pub(super) struct ModelOptions {
     /// Shares of the members of an ensemble in the mean, one for each --model [default: equal]
     #[arg(long, value_name = "W,W..", value_delimiter = ',')]
     weights: Vec<f64>,
+    /// What to compute with: other numbers are other answers, so each type has its own fingerprint
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub(super) dtype: Arithmetic,
     /// Compute every example in a forward pass of its own, so that its row never depends, not even in
     /// its last bits, on which others were asked for at the time; costs speed, on a GPU most of it
     #[arg(long)]

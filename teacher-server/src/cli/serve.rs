@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use lectern::{
     commands::{ThreadOptions, Usage, parse_device},
+    models::Arithmetic,
     wire::Limits,
 };
 use tch::Device;
@@ -84,6 +85,9 @@ fn named_number(text: &str) -> Result<(String, f64), String> {
 
 impl ServeArgs {
     pub(super) fn into_config(self) -> Result<ServeConfig, Usage> {
+        let exact =
+            self.devices.iter().all(|&device| self.model.dtype.on(device) == Arithmetic::Float32);
+        let tolerance = if exact { 0.001 } else { 0.1 };
         Ok(ServeConfig {
             models: self.model.sources()?,
             shares: self.shares(),
@@ -91,12 +95,13 @@ impl ServeArgs {
                 .map_err(|cause| Usage(format!("--store {cause}")))?,
             verify: Verify {
                 one_in: self.verify_one_in,
-                tolerance: self.verify_tolerance.unwrap_or(0.001),
+                tolerance: self.verify_tolerance.unwrap_or(tolerance),
             },
             listen: self.listen,
             http: self.http,
             devices: self.devices,
             threads: self.threads.threads(),
+            arithmetic: self.model.dtype,
             pinned: self.model.pinned,
             max_batch_tokens: self.max_batch_tokens.map(|n| n as usize),
             max_queued: self.max_queued as usize,

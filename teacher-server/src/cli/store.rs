@@ -140,6 +140,7 @@ fn verify(folder: &Path, args: VerifyArgs, out: &mut dyn Write) -> anyhow::Resul
     }
     let config = ServeConfig {
         models: args.model.sources()?,
+        arithmetic: args.model.dtype,
         pinned: args.model.pinned,
         devices: vec![args.compute.device],
         threads: args.compute.threads(),

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use lectern::{models::ModelError, wire::Limits};
+use lectern::{
+    models::{Arithmetic, ModelError},
+    wire::Limits,
+};
 
 use super::{engine::Verify, model::ModelSource, schedule::Share};
 use crate::store::{StoreConfig, StoreError};
@@ -25,6 +28,8 @@ pub struct ServeConfig {
     pub devices: Vec<tch::Device>,
     /// Threads of one forward pass.
     pub threads: usize,
+    /// What the teacher computes with.
+    pub arithmetic: Arithmetic,
     /// Every example in a forward pass of its own, so that its row depends on nothing else.
     pub pinned: bool,
     /// Tokens in one forward pass, padding included; `None` measures what the device wants.
@@ -54,6 +59,7 @@ impl ServeConfig {
             http: None,
             devices: vec![tch::Device::Cpu],
             threads: 1,
+            arithmetic: Arithmetic::Auto,
             pinned: false,
             max_batch_tokens: None,
             store: StoreConfig { memory_bytes: 256 << 20, ..StoreConfig::default() },

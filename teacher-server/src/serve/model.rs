@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use lectern::{
-    models::{Classifier as _, ModelError, Teacher, TokenBatch},
+    models::{Arithmetic, Classifier as _, ModelError, Teacher, TokenBatch},
     text::{TextError, Tokenizer, Tokens},
     wire::{Encoding, Fingerprint, Limits, TeacherCard},
 };
-use tch::{Device, Kind};
+use tch::Device;
 
 use super::{ServeConfig, ServeError, measure};
 
@@ -59,7 +59,7 @@ impl Model {
         let total: f64 = config.models.iter().map(|source| source.weight).sum();
         let mut members: Vec<Member> = Vec::with_capacity(config.models.len());
         for source in &config.models {
-            let teacher = Teacher::load(&source.folder, device)?;
+            let teacher = Teacher::load_for_serving(&source.folder, device, config.arithmetic)?;
             let order = match members.first() {
                 None => (0..teacher.labels().len()).collect(),
                 Some(first) => order(&first.teacher, &teacher, &source.folder)?,
@@ -86,11 +86,17 @@ impl Model {
             architecture: joined(Teacher::architecture),
             parameters: teachers().map(|t| t.parameters().count() as u64).sum(),
             max_length: longest.unwrap_or_default(),
-            arithmetic: if self.pinned { "float32, pinned" } else { "float32" }.to_owned(),
+            arithmetic: self.arithmetic(),
             limits,
             encodings: Encoding::ALL.to_vec(),
             members: self.members.len(),
         })
+    }
+
+    /// All members compute in one type.
+    fn arithmetic(&self) -> String {
+        let kind = self.members.first().map_or(Arithmetic::Auto, |m| m.teacher.arithmetic());
+        format!("{kind}{}", if self.pinned { ", pinned" } else { "" })
     }
 
     /// A single teacher's own fingerprint; of several, or pinned, the hash of all that makes the answer.
@@ -177,10 +183,13 @@ impl Model {
         self.predict(&self.preparer().prepare(&[&short, &long])?).map(drop)
     }
 
-    /// See [`measure::peak_flops`].
+    /// See [`measure::peak_flops`]; of the type of the activations.
     pub(super) fn peak_flops(&self) -> Result<f64, ModelError> {
-        let device = self.members.first().map_or(Device::Cpu, |member| member.teacher.device());
-        measure::peak_flops(device, Kind::Float)
+        let first = self.members.first().map(|member| &member.teacher);
+        let (device, arithmetic) = first.map_or((Device::Cpu, Arithmetic::Float32), |first| {
+            (first.device(), first.arithmetic())
+        });
+        measure::peak_flops(device, arithmetic.kind())
     }
 
     /// Makes batches for this model, on any thread.

@@ -330,7 +330,7 @@ fn read_card(redb: &redb::Database, path: &Path) -> Result<Option<TeacherCard>, 
     Ok(Some(card))
 }
 
-fn damaged(path: &Path, cause: impl ToString) -> DatabaseError {
+fn damaged(path: &Path, cause: &impl ToString) -> DatabaseError {
     DatabaseError::Damaged { path: path.to_owned(), cause: cause.to_string() }
 }
 

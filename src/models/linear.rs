@@ -1,0 +1,198 @@
+//! `x W^T + b`: as it is trained, or with its weight laid out once for serving.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{Arithmetic, Builder, Init, ModelError, bert::Activation, operators::Operators};
+
+/// `x W^T + b`.
+#[derive(Debug)]
+pub(super) struct Linear {
+    /// `[output, input]`, in the order that the product wants.
+    weight: Tensor,
+    bias: Tensor,
+    product: Product,
+}
+
+/// Which operator multiplies.
+#[derive(Debug)]
+enum Product {
+    /// libtorch's own choice; the only one with gradients.
+    Plain,
+    /// oneDNN's, with a packed weight.
+    Packed(Arc<Operators>),
+    /// oneDNN's on eight-bit integers. `steps` `[output]`: what one unit of a row of the weight is
+    /// worth; `zeros` `[output]`: all zero.
+    Quantised { steps: Tensor, zeros: Tensor, operators: Arc<Operators> },
+}
+
+impl Linear {
+    /// `[.., input]` to `[.., output]`, named `name.weight` and `name.bias`.
+    pub(super) fn new(
+        builder: &Builder,
+        name: &str,
+        input: i64,
+        output: i64,
+        weight: Init,
+        bias: Init,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            weight: builder.get(&format!("{name}.weight"), &[output, input], weight)?,
+            bias: builder.get(&format!("{name}.bias"), &[output], bias)?,
+            product: Product::Plain,
+        })
+    }
+
+    /// Layers over the same input as one, their outputs side by side. Of trained layers.
+    pub(super) fn joined(layers: &[Self]) -> Result<Self, ModelError> {
+        let cat = |part: fn(&Self) -> &Tensor| {
+            Tensor::f_cat(&layers.iter().map(part).collect::<Vec<_>>(), 0)
+        };
+        let (weight, bias) = (cat(|layer| &layer.weight)?, cat(|layer| &layer.bias)?);
+        Ok(Self { weight, bias, product: Product::Plain })
+    }
+
+    /// The same layer elsewhere. Of a trained layer.
+    pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
+        let (weight, bias) = (self.weight.f_to_device(device)?, self.bias.f_to_device(device)?);
+        Ok(Self { weight, bias, product: Product::Plain })
+    }
+
+    /// Applies the layer to the last dimension; to two dimensions, once it is
+    /// [served](Kernels::linear).
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        match &self.product {
+            Product::Plain => Ok(x.f_linear(&self.weight, Some(&self.bias))?),
+            Product::Packed(operators) => operators.linear(x, &self.weight, &self.bias),
+            Product::Quantised { steps, zeros, operators } => {
+                let (x, x_steps) = quantised(x)?;
+                let mut y = operators.linear_int8(&x, &self.weight, steps, zeros)?;
+                Ok(y.f_mul_(&x_steps)?.f_add_(&self.bias)?)
+            }
+        }
+    }
+
+    /// [`forward`](Self::forward), then `activation`.
+    pub(super) fn forward_then(
+        &self,
+        activation: Activation,
+        x: &Tensor,
+    ) -> Result<Tensor, ModelError> {
+        match (&self.product, activation) {
+            (Product::Packed(operators), Activation::Gelu) => {
+                operators.linear_gelu(x, &self.weight, &self.bias)
+            }
+            _ => activation.apply(&self.forward(x)?),
+        }
+    }
+}
+
+/// Steps of one row, for it to lie between -127 and 127 of them: `[R, input]` to `[R, 1]`.
+fn steps(x: &Tensor) -> Result<Tensor, ModelError> {
+    let largest = x.f_abs()?.f_amax([-1i64].as_slice(), true)?;
+    // A row of zeros may have any step but 0.
+    Ok(largest.f_div_scalar(127.0)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?)
+}
+
+/// Each row as whole numbers of a step of its own, so that no row depends on another: `[R, input]`
+/// uint8 with 0 at 128, and the `[R, 1]` steps.
+fn quantised(x: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
+    let steps = steps(x)?;
+    let whole = x.f_div(&steps)?.f_quantize_per_tensor(1.0, 128, Kind::QUInt8)?.f_int_repr()?;
+    Ok((whole, steps))
+}
+
+/// How a served model's tensors are laid out and multiplied.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    device: Device,
+    arithmetic: Arithmetic,
+    /// Present where they compute this arithmetic.
+    operators: Option<Arc<Operators>>,
+}
+
+impl Kernels {
+    /// The fastest that `device` has for `arithmetic`; an error if it has none.
+    pub(super) fn new(device: Device, arithmetic: Arithmetic) -> Result<Self, ModelError> {
+        let arithmetic = arithmetic.on(device);
+        let operators = match device {
+            Device::Cpu => Operators::load().ok(),
+            _ => None,
+        };
+        // Processors lack some of them; only trying tells.
+        let operators = operators.filter(|operators| {
+            let size = [16, 16].as_slice();
+            let trial = |kind| Ok(Tensor::f_ones(size, (kind, Device::Cpu))?);
+            match arithmetic {
+                Arithmetic::Int8 => trial(Kind::Int8).and_then(|w| operators.pack_int8(&w)).is_ok(),
+                _ => trial(arithmetic.kind()).and_then(|w| operators.pack(&w)).is_ok(),
+            }
+        });
+        if arithmetic == Arithmetic::Int8 && operators.is_none() {
+            return Err(ModelError::Arithmetic { arithmetic, device });
+        }
+        Ok(Self { device, arithmetic, operators: operators.map(Arc::new) })
+    }
+
+    /// Never [`Arithmetic::Auto`].
+    pub(super) const fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// A table, a norm or a bias on the device, in the type of activations.
+    pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(tensor.f_to_device(self.device)?.f_to_kind(self.arithmetic.kind())?)
+    }
+
+    /// A trained layer, laid out to be served.
+    pub(super) fn linear(&self, trained: &Linear) -> Result<Linear, ModelError> {
+        let (weight, bias) = (self.tensor(&trained.weight)?, self.tensor(&trained.bias)?);
+        let (weight, product) = match &self.operators {
+            None => (weight, Product::Plain),
+            Some(operators) if self.arithmetic == Arithmetic::Int8 => {
+                let steps = steps(&weight)?;
+                let whole = weight.f_div(&steps)?.f_round()?.f_to_kind(Kind::Int8)?;
+                let steps = steps.f_view([-1])?;
+                let zeros = Tensor::f_zeros(steps.size(), (Kind::Int64, self.device))?;
+                let operators = Arc::clone(operators);
+                let weight = operators.pack_int8(&whole)?;
+                (weight, Product::Quantised { steps, zeros, operators })
+            }
+            Some(operators) => (operators.pack(&weight)?, Product::Packed(Arc::clone(operators))),
+        };
+        Ok(Linear { weight, bias, product })
+    }
+
+    /// Rows to compute where `rows` are wanted.
+    ///
+    /// oneDNN compiles a kernel of some megabytes for each number of rows and keeps a thousand of them,
+    /// so that few numbers may occur: powers of two and their middles, from 16 on.
+    pub(super) fn rows(&self, rows: i64) -> i64 {
+        if self.operators.is_none() || self.arithmetic == Arithmetic::Int8 {
+            return rows;
+        }
+        let power = rows.max(16).unsigned_abs().next_power_of_two() as i64;
+        if rows <= power / 4 * 3 && power > 16 { power / 4 * 3 } else { power }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_rounded_up_to_two_numbers_an_octave() {
+        let kernels = Kernels::new(Device::Cpu, Arithmetic::Float32).unwrap();
+        let rounded = [1, 16, 17, 24, 25, 33, 49, 385, 500].map(|rows| kernels.rows(rows));
+        assert_eq!(rounded, [16, 16, 24, 24, 32, 48, 64, 512, 512]);
+        let kernels = Kernels::new(Device::Cpu, Arithmetic::Int8).unwrap();
+        assert_eq!(kernels.rows(17), 17);
+    }
+
+    #[test]
+    fn an_arithmetic_that_a_device_lacks_is_refused_by_its_flag() {
+        let error = Kernels::new(Device::Cuda(0), Arithmetic::Int8).unwrap_err().to_string();
+        assert!(error.starts_with("--dtype int8 cannot run on Cuda(0)"), "{error}");
+    }
+}
