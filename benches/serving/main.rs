@@ -91,12 +91,11 @@ struct Bench {
 }
 
 fn main() -> Result<()> {
-    let mut words = env::args().skip(1);
-    if let Some(role) = words.next() {
-        let task = || words.next().context("a role needs its task");
+    let words: Vec<String> = env::args().collect();
+    if let [_, role, task] = words.as_slice() {
         match role.as_str() {
-            server::ROLE => return server::serve(&task()?),
-            stored_client::ROLE => return stored_client::serve(&task()?),
+            server::ROLE => return server::serve(task),
+            stored_client::ROLE => return stored_client::serve(task),
             _ => {}
         }
     }
