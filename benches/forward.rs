@@ -3,10 +3,12 @@
 
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 mod common;
+#[expect(dead_code, reason = "the bench `serving` uses the rest")]
 #[path = "serving/headlines.rs"]
 mod headlines;
 #[path = "serving/machine.rs"]
 mod machine;
+#[expect(dead_code, reason = "the bench `serving` uses the rest")]
 #[path = "serving/models.rs"]
 mod models;
 

@@ -56,7 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             measure("bilstm_steps_per_second", median(&rates), "steps/s", None),
             measure("pytorch_steps_per_second", median(&peer_rates), "steps/s", None),
         ],
-    )
+    )?;
+    Ok(())
 }
 
 /// Our student on length-bucketed batches, padded to the longest of each.

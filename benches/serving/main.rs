@@ -82,8 +82,6 @@ enum Section {
 /// How much to measure, and with what.
 struct Bench {
     threads: usize,
-    /// Matrix-product peak, FLOP/s.
-    peak: f64,
     /// Turns of each side, taken alternately, after one that warms up.
     turns: usize,
     quick: bool,
@@ -102,10 +100,9 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let threads = common::cores();
     tch::set_num_threads(threads as i32);
-    let peak = common::peak_flops();
-    machine::print(threads, peak);
+    machine::print(threads, common::peak_flops());
     let turns = if args.quick { 1 } else { 5 };
-    let bench = Bench { threads, peak, turns, quick: args.quick, peers: args.peer };
+    let bench = Bench { threads, turns, quick: args.quick, peers: args.peer };
     let mut measures = Vec::new();
     for &section in Section::value_variants() {
         if args.only.is_empty() || args.only.contains(&section) {

@@ -28,7 +28,7 @@ pub(crate) struct Size {
 
 /// BERT-base: what students are distilled from.
 pub(crate) const BERT_BASE: Size = Size { layers: 12, hidden: 768, heads: 12 };
-/// The size of MiniLM: several times faster, for what needs many answers in little time.
+/// The size of `MiniLM`: several times faster, for what needs many answers in little time.
 pub(crate) const MINI: Size = Size { layers: 6, hidden: 384, heads: 12 };
 /// A model that costs next to nothing, where rows are wanted and not their computation.
 pub(crate) const TINY: Size = Size { layers: 1, hidden: 32, heads: 2 };

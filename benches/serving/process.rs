@@ -29,10 +29,6 @@ impl CpuTime {
         };
         Ok(Self { user: seconds(14)?, system: seconds(15)? })
     }
-
-    pub(crate) fn total(self) -> f64 {
-        self.user + self.system
-    }
 }
 
 impl Sub for CpuTime {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use lectern::wire::Fingerprint;
+use lectern::{models::Arithmetic, wire::Fingerprint};
 use serde::{Deserialize, Serialize};
 use student_trainer::labels::{TeacherUrl, describe};
 use teacher_server::{
@@ -23,17 +23,19 @@ use crate::dialogue::Dialogue;
 /// What this program's first argument says when it is to be a server.
 pub(crate) const ROLE: &str = "be-a-server";
 
-/// Tokens of a forward pass where nothing else is asked for.
-const BATCH_TOKENS: usize = 2048;
-
 /// How to serve.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) model: PathBuf,
     pub(crate) threads: usize,
+    /// What it computes with, as `--dtype` names it.
+    pub(crate) arithmetic: String,
     /// Budget of the memory tier.
     pub(crate) store_bytes: u64,
-    pub(crate) max_batch_tokens: usize,
+    /// Folder of the disk tier, if it has one.
+    pub(crate) rows: Option<PathBuf>,
+    /// Tokens of a forward pass; measured by the server if absent, as users have it.
+    pub(crate) max_batch_tokens: Option<usize>,
     /// The one core it may use; any if absent.
     pub(crate) core: Option<usize>,
 }
@@ -41,7 +43,9 @@ pub(crate) struct Task {
 impl Task {
     /// Serves `model` with nothing stored.
     pub(crate) fn cold(model: PathBuf, threads: usize) -> Self {
-        Self { model, threads, store_bytes: 0, max_batch_tokens: BATCH_TOKENS, core: None }
+        let arithmetic = Arithmetic::Float32.to_string();
+        let (rows, max_batch_tokens, core) = (None, None, None);
+        Self { model, threads, arithmetic, store_bytes: 0, rows, max_batch_tokens, core }
     }
 }
 
@@ -98,8 +102,13 @@ pub(crate) fn serve(task: &str) -> Result<()> {
     let task: Task = serde_json::from_str(task)?;
     let config = ServeConfig {
         threads: task.threads,
-        max_batch_tokens: Some(task.max_batch_tokens),
-        store: StoreConfig { memory_bytes: task.store_bytes, ..StoreConfig::default() },
+        arithmetic: task.arithmetic.parse()?,
+        max_batch_tokens: task.max_batch_tokens,
+        store: StoreConfig {
+            memory_bytes: task.store_bytes,
+            folder: task.rows,
+            ..StoreConfig::default()
+        },
         drain: Duration::from_secs(1),
         ..ServeConfig::new(&task.model)
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Bench,
-    common::median,
+    common::{folder, median},
     costs,
     dialogue::Dialogue,
     measures::{at_least, plain},
@@ -28,6 +28,7 @@ struct Tier {
     name: &'static str,
     target: f64,
     store_bytes: u64,
+    on_disk: bool,
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
@@ -37,8 +38,10 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
     }
     let costs = costs::measure();
     let mut measures = Vec::new();
-    println!("stored_disk_examples_per_second: not measured, this server has no disk tier");
-    for tier in [Tier { name: "memory", target: 300_000.0, store_bytes: 256 << 20 }] {
+    for tier in [
+        Tier { name: "memory", target: 300_000.0, store_bytes: 256 << 20, on_disk: false },
+        Tier { name: "disk", target: 100_000.0, store_bytes: 0, on_disk: true },
+    ] {
         measures.extend(tier.run(bench, &costs)?);
     }
     Ok(measures)
@@ -47,8 +50,10 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
 impl Tier {
     fn run(&self, bench: &Bench, costs: &costs::Costs) -> Result<Vec<Value>> {
         // Who computed a row makes no difference to one that is stored.
+        let folder = tempfile::tempdir_in(folder())?;
         let server = Server::start(&Task {
             store_bytes: self.store_bytes,
+            rows: self.on_disk.then(|| folder.path().to_owned()),
             core: Some(SERVER_CORE),
             ..Task::cold(TINY.folder()?, 1)
         })?;

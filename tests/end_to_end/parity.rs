@@ -121,7 +121,10 @@ fn top_k_rows_hold_the_largest_logits_exactly_and_the_mass_of_the_rest() {
             let mass = |logits: &[f32]| log_sum_exp(rest.iter().map(|&class| logits[class]));
             // Logits below 1 in magnitude, a few roundings of 2^-24 each.
             assert!((mass(row) - mass(exact)).abs() < 1e-6, "{row:?} from {exact:?}");
-            assert!(rest.iter().all(|&class| row[class] == row[rest[0]]), "{row:?} is not even");
+            assert!(
+                rest.iter().all(|&class| row[class].to_bits() == row[rest[0]].to_bits()),
+                "{row:?} is not even"
+            );
         }
     }
     assert_eq!(server.stop().computed, 60);

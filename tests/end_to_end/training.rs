@@ -118,20 +118,20 @@ fn labels_are_matched_with_the_teachers_by_name_whatever_the_order() {
 
 #[test]
 fn a_student_of_soft_labels_alone_learns_the_teachers_logits() {
-    learns_the_teachers_logits(TrainOptions::default());
+    learns_the_teachers_logits(&TrainOptions::default());
 }
 
 /// With one logit left out, the tail is that logit.
 #[test]
 fn a_student_of_all_but_one_logit_learns_the_teachers_logits() {
-    learns_the_teachers_logits(TrainOptions {
+    learns_the_teachers_logits(&TrainOptions {
         encoding: Some(EncodingOption::TopK),
         top_k: Some(2),
         ..TrainOptions::default()
     });
 }
 
-fn learns_the_teachers_logits(rows_as: TrainOptions) {
+fn learns_the_teachers_logits(rows_as: &TrainOptions) {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();

@@ -148,7 +148,7 @@ impl Database {
     /// Opens the database at `path`.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
         let redb = guarded(path, || Ok(builder(path).open(path)?))?;
-        let card = read_card(&redb, path)?.ok_or_else(|| damaged(path, "it has no card"))?;
+        let card = read_card(&redb, path)?.ok_or_else(|| damaged(path, &"it has no card"))?;
         Ok(Self { redb, path: path.to_owned(), card })
     }
 
@@ -320,10 +320,10 @@ fn read_card(redb: &redb::Database, path: &Path) -> Result<Option<TeacherCard>, 
     match format {
         Some(FORMAT) => {}
         Some(found) => return Err(DatabaseError::Format { path: path.to_owned(), found }),
-        None => return Err(damaged(path, "it does not say its format")),
+        None => return Err(damaged(path, &"it does not say its format")),
     }
     let card = serde_json::from_slice::<TeacherCard>(&card.unwrap_or_default())
-        .map_err(|error| damaged(path, format_args!("its card is not one: {error}")))?;
+        .map_err(|error| damaged(path, &format_args!("its card is not one: {error}")))?;
     if path.file_stem().is_some_and(|name| name != card.fingerprint.as_str()) {
         return Err(DatabaseError::OtherTeacher { path: path.to_owned(), found: card.fingerprint });
     }
@@ -353,7 +353,7 @@ fn guarded<T>(
         Ok(Err(error @ redb::Error::PreviousIo)) => {
             Err(DatabaseError::Io { path: path.to_owned(), source: io::Error::other(error) })
         }
-        Ok(Err(error)) => Err(damaged(path, error)),
-        Err(_) => Err(damaged(path, "a page is not what was written")),
+        Ok(Err(error)) => Err(damaged(path, &error)),
+        Err(_) => Err(damaged(path, &"a page is not what was written")),
     }
 }
