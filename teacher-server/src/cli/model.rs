@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lectern::{commands::Usage, models::Arithmetic};
+use tch::Device;
 
 use crate::serve::ModelSource;
 
@@ -29,6 +30,12 @@ impl ModelOptions {
     /// Whether no model is named, which is for [`sources`](Self::sources) a mistake.
     pub(super) fn is_empty(&self) -> bool {
         self.models.is_empty()
+    }
+
+    /// How far a row computed again, among other examples, may be from the one that was stored.
+    pub(super) fn tolerance(&self, devices: &[Device]) -> f32 {
+        let exact = devices.iter().all(|&device| self.dtype.on(device) == Arithmetic::Float32);
+        if exact { 0.001 } else { 0.1 }
     }
 
     pub(super) fn sources(&self) -> Result<Vec<ModelSource>, Usage> {

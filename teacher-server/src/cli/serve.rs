@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use clap::Args;
 use lectern::{
     commands::{ThreadOptions, Usage, parse_device},
-    models::Arithmetic,
     wire::Limits,
 };
 use tch::Device;
@@ -85,9 +84,7 @@ fn named_number(text: &str) -> Result<(String, f64), String> {
 
 impl ServeArgs {
     pub(super) fn into_config(self) -> Result<ServeConfig, Usage> {
-        let exact =
-            self.devices.iter().all(|&device| self.model.dtype.on(device) == Arithmetic::Float32);
-        let tolerance = if exact { 0.001 } else { 0.1 };
+        let tolerance = self.model.tolerance(&self.devices);
         Ok(ServeConfig {
             models: self.model.sources()?,
             shares: self.shares(),

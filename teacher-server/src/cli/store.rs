@@ -86,8 +86,9 @@ struct VerifyArgs {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     one_in: u64,
     /// Largest difference of a value at which a stored row still agrees with the recomputed one
-    #[arg(long, default_value_t = 0.001, value_name = "DIFFERENCE")]
-    tolerance: f32,
+    /// [default: 0.001, with reduced arithmetic 0.1]
+    #[arg(long, value_name = "DIFFERENCE")]
+    tolerance: Option<f32>,
     #[command(flatten)]
     columns: ColumnOptions,
     #[command(flatten)]
@@ -98,8 +99,9 @@ struct VerifyArgs {
 pub(super) fn store(args: StoreArgs) -> anyhow::Result<()> {
     let folder = match args.folder {
         Some(folder) if folder.to_string_lossy().contains("://") => {
-            let why = "is no folder; Redis looks after its rows itself, by its maxmemory-policy";
-            return Err(Usage(format!("--store {} {why}", folder.display())).into());
+            // Not shown: it may hold a password.
+            let why = "--store must be a folder here; Redis drops rows by its maxmemory-policy";
+            return Err(Usage(why.to_owned()).into());
         }
         Some(folder) => folder,
         None => {
@@ -146,13 +148,9 @@ fn verify(folder: &Path, args: VerifyArgs, out: &mut dyn Write) -> anyhow::Resul
         threads: args.compute.threads(),
         ..ServeConfig::new(Path::new(""))
     };
+    let tolerance = args.tolerance.unwrap_or_else(|| args.model.tolerance(&config.devices));
     let teacher = Offline::load(&config)?;
-    let how = Recheck {
-        data,
-        columns: args.columns.into(),
-        one_in: args.one_in,
-        tolerance: args.tolerance,
-    };
+    let how = Recheck { data, columns: args.columns.into(), one_in: args.one_in, tolerance };
     let recomputed = commands::recheck(folder, &teacher, &how, out);
     let fingerprint = teacher.card().fingerprint.as_str();
     let verified = commands::verify(folder, Some(fingerprint), args.repair, out);
