@@ -91,6 +91,8 @@ impl Tier {
         let (on_server, on_client) = (Share::median(&server_costs), Share::median(&client_costs));
         on_server.print("server", &costs.server);
         on_client.print("client", &costs.client);
+        let slower = on_server.total().max(on_client.total());
+        println!("cores that did nothing else would reach {:.0} examples/s", 1e6 / slower);
         let metric = |what: &str| format!("stored_{}_{what}", self.name);
         Ok(vec![
             at_least(&metric("examples_per_second"), median(&rates), "examples/s", self.target),
