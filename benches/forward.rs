@@ -27,14 +27,34 @@ use crate::{headlines::Headlines, models::BERT_BASE};
 /// Headlines in one turn, and turns of each arm, taken alternately after one to warm up.
 const HEADLINES: usize = 96;
 const TURNS: usize = 5;
-/// Examples in a batch; the first is the pass of pinned rows.
-const BATCHES: [usize; 4] = [1, 4, 16, 64];
+/// How length-sorted examples are cut into batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cut {
+    Examples(usize),
+    /// As the server does: as many examples as are no more tokens than this, padding included.
+    Tokens(usize),
+    /// Nothing is padded, so that nothing but the number of examples differs from a pass of one.
+    EqualLengths,
+}
 
-/// A teacher and its examples a second, by batch size and turn.
+/// The first is the pass of pinned rows, the next two are what a loop in PyTorch does.
+const CUTS: [(&str, Cut); 8] = [
+    ("1_example", Cut::Examples(1)),
+    ("16_examples", Cut::Examples(16)),
+    ("64_examples", Cut::Examples(64)),
+    ("128_tokens", Cut::Tokens(128)),
+    ("256_tokens", Cut::Tokens(256)),
+    ("512_tokens", Cut::Tokens(512)),
+    ("1024_tokens", Cut::Tokens(1024)),
+    ("equal_lengths", Cut::EqualLengths),
+];
+const LOOPS: [usize; 2] = [1, 2];
+
+/// A teacher and its examples a second, by cut and turn.
 struct Arm {
     name: &'static str,
     teacher: Teacher,
-    rates: [Vec<f64>; BATCHES.len()],
+    rates: [Vec<f64>; CUTS.len()],
 }
 
 fn main() -> Result<()> {
@@ -57,10 +77,10 @@ fn main() -> Result<()> {
 
     let tokens = sorted(&arms[0].teacher)?;
     for turn in 0..=TURNS {
-        for (place, size) in BATCHES.into_iter().enumerate() {
+        for (place, (_, cut)) in CUTS.into_iter().enumerate() {
             for arm in &mut arms {
                 let start = Instant::now();
-                rows(&arm.teacher, &tokens, size)?;
+                rows(&arm.teacher, &tokens, cut)?;
                 if turn > 0 {
                     arm.rates[place].push(tokens.len() as f64 / start.elapsed().as_secs_f64());
                 }
@@ -72,22 +92,18 @@ fn main() -> Result<()> {
     let mut say = |metric: String, value: f64, unit: &str| {
         measures.push(measure(&metric, value, unit, None));
     };
-    let fastest = |arm: &Arm| arm.rates.iter().map(|r| median(r)).fold(0.0, f64::max);
-    let yardstick = fastest(&arms[0]);
+    let fastest = |arm: &Arm| arm.rates.iter().map(|rates| median(rates)).fold(0.0, f64::max);
+    let loops = LOOPS.map(|place| median(&arms[0].rates[place]));
+    let yardstick = loops.into_iter().fold(0.0, f64::max);
     for arm in &arms {
         let name = arm.name;
-        for (size, rates) in BATCHES.into_iter().zip(&arm.rates) {
-            say(format!("{name}_batch_{size}"), median(rates), "examples/s");
+        let alone = rows(&arm.teacher, &tokens, CUTS[0].1)?;
+        for ((cut_name, cut), rates) in CUTS.into_iter().zip(&arm.rates) {
+            say(format!("{name}_{cut_name}"), median(rates), "examples/s");
+            let change = largest(&alone, &rows(&arm.teacher, &tokens, cut)?);
+            say(format!("{name}_{cut_name}_vs_alone"), change, "logit");
         }
         say(format!("{name}_vs_trained"), fastest(arm) / yardstick, "ratio");
-        say(format!("{name}_pinned_cost"), median(&arm.rates[0]) / fastest(arm), "ratio");
-        let alone = rows(&arm.teacher, &tokens, 1)?;
-        let change = |size| anyhow::Ok(largest(&alone, &rows(&arm.teacher, &tokens, size)?));
-        say(format!("{name}_alone_vs_batches_of_16"), change(16)?, "logit");
-        say(format!("{name}_alone_vs_batches_of_64"), change(64)?, "logit");
-        say(format!("{name}_twice_alone"), change(1)?, "logit");
-        let equal = largest(&alone, &rows_of_equal_length(&arm.teacher, &tokens)?);
-        say(format!("{name}_alone_vs_equal_lengths"), equal, "logit");
     }
     let batch = TokenBatch::new(&tokens.iter().collect::<Vec<_>>(), Device::Cpu)?;
     let width = batch.lengths.iter().max().copied().unwrap_or(1);
@@ -108,19 +124,20 @@ fn sorted(teacher: &Teacher) -> Result<Vec<Tokens>> {
     Ok(tokens)
 }
 
-fn rows(teacher: &Teacher, tokens: &[Tokens], size: usize) -> Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::new();
-    for batch in tokens.chunks(size) {
+/// One row for each of `tokens`, which are sorted.
+fn rows(teacher: &Teacher, tokens: &[Tokens], cut: Cut) -> Result<Vec<Vec<f32>>> {
+    let mut rest = tokens;
+    let mut rows = Vec::with_capacity(tokens.len());
+    while !rest.is_empty() {
+        let fits = |n: &usize| match cut {
+            Cut::Examples(most) => *n <= most,
+            Cut::Tokens(most) => n * rest[n - 1].len() <= most,
+            Cut::EqualLengths => rest[n - 1].len() == rest[0].len(),
+        };
+        let size = (1..=rest.len()).take_while(fits).last().unwrap_or(1);
+        let (batch, later) = rest.split_at(size);
         rows.extend(teacher.predict(&batch.iter().collect::<Vec<_>>())?);
-    }
-    Ok(rows)
-}
-
-/// Nothing is padded, so nothing but the number of examples differs from a pass of one.
-fn rows_of_equal_length(teacher: &Teacher, tokens: &[Tokens]) -> Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::new();
-    for batch in tokens.chunk_by(|a, b| a.len() == b.len()) {
-        rows.extend(teacher.predict(&batch.iter().collect::<Vec<_>>())?);
+        rest = later;
     }
     Ok(rows)
 }

@@ -72,14 +72,15 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the new name itself survive a power cut.
+/// Makes a new name in `folder` itself survive a power cut.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes a new name in `folder` itself survive a power cut, which this system does unasked.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
+pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 

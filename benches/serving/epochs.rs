@@ -50,7 +50,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
         let one_epoch = label(server.url(), server.fingerprint(), vec![one])?;
         let training_alone = train(&data, None)?;
         let teacher = (server.url().clone(), server.fingerprint().clone());
-        let trained_together = train(&data, Some(teacher))?;
+        let trained_together = train(&data, Some(&teacher))?;
         // The first turn warms up.
         if turn > 0 {
             let parts = one_epoch + training_alone;
@@ -102,7 +102,7 @@ impl Data {
 }
 
 /// Trains all students at the same time; without a teacher, on rows that are in hand.
-fn train(data: &Arc<Data>, teacher: Option<(TeacherUrl, Fingerprint)>) -> Result<Duration> {
+fn train(data: &Arc<Data>, teacher: Option<&(TeacherUrl, Fingerprint)>) -> Result<Duration> {
     let students = (0..STUDENTS as u64)
         .map(|_| Trainee::new(Arc::clone(&data.tokens), data.words, CLASSES))
         .collect::<Result<Vec<_>>>()?;
@@ -111,7 +111,7 @@ fn train(data: &Arc<Data>, teacher: Option<(TeacherUrl, Fingerprint)>) -> Result
         .into_iter()
         .zip(0..)
         .map(|(mut student, number)| {
-            let (data, teacher) = (Arc::clone(data), teacher.clone());
+            let (data, teacher) = (Arc::clone(data), teacher.cloned());
             thread::spawn(move || -> Result<()> {
                 // Eight that train share the cores; libtorch counts threads per calling thread.
                 tch::set_num_threads(1);

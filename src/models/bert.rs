@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Builder, Init, ModelError, TokenBatch,
-    layers::{LayerNorm, dropout},
+    layers::{LayerNorm, dropout, padded_to},
     linear::{Kernels, Linear},
 };
 
@@ -208,12 +208,6 @@ fn attention_mask(batch: &TokenBatch, kind: Kind) -> Result<Option<Tensor>, Mode
     let zeros = Tensor::f_zeros(mask.size(), (kind, mask.device()))?;
     let mask = zeros.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
     Ok(Some(mask.f_unsqueeze(1)?.f_unsqueeze(1)?))
-}
-
-/// `[.., H]` with rows of zeros up to `[rows, H]`.
-fn padded_to(rows: i64, x: Tensor) -> Result<Tensor, ModelError> {
-    let missing = rows - x.size()[0];
-    if missing == 0 { Ok(x) } else { Ok(x.f_constant_pad_nd([0, 0, 0, missing])?) }
 }
 
 #[derive(Debug)]

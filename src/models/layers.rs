@@ -45,3 +45,9 @@ impl LayerNorm {
 pub(super) fn dropout(x: Tensor, probability: f64) -> Result<Tensor, ModelError> {
     if probability > 0.0 { Ok(x.f_dropout(probability, true)?) } else { Ok(x) }
 }
+
+/// `[R, H]` with rows of zeros up to `[rows, H]`.
+pub(super) fn padded_to(rows: i64, x: Tensor) -> Result<Tensor, ModelError> {
+    let missing = rows - x.size()[0];
+    if missing == 0 { Ok(x) } else { Ok(x.f_constant_pad_nd([0, 0, 0, missing])?) }
+}

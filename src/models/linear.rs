@@ -4,7 +4,13 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Arithmetic, Builder, Init, ModelError, bert::Activation, operators::Operators};
+use super::{
+    Arithmetic, Builder, Init, ModelError, bert::Activation, layers::padded_to,
+    operators::Operators,
+};
+
+/// From this number of rows on, a row of a product does not depend on how many there are.
+const FEWEST_ROWS: i64 = 16;
 
 /// `x W^T + b`.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub(super) struct Linear {
 enum Product {
     /// libtorch's own choice; the only one with gradients.
     Plain,
+    /// The same, which sums in another order where it multiplies only a few rows, made to never do so.
+    InOneOrder,
     /// oneDNN's, with a packed weight.
     Packed(Arc<Operators>),
     /// oneDNN's on eight-bit integers. `steps` `[output]`: what one unit of a row of the weight is
@@ -53,10 +61,10 @@ impl Linear {
         Ok(Self { weight, bias, product: Product::Plain })
     }
 
-    /// The same layer elsewhere. Of a trained layer.
-    pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
+    /// The same layer on `device`, its sums in the same order for any number of rows. Of a trained layer.
+    pub(super) fn in_one_order(&self, device: Device) -> Result<Self, ModelError> {
         let (weight, bias) = (self.weight.f_to_device(device)?, self.bias.f_to_device(device)?);
-        Ok(Self { weight, bias, product: Product::Plain })
+        Ok(Self { weight, bias, product: Product::InOneOrder })
     }
 
     /// Applies the layer to the last dimension; to two dimensions, once it is
@@ -64,6 +72,11 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         match &self.product {
             Product::Plain => Ok(x.f_linear(&self.weight, Some(&self.bias))?),
+            Product::InOneOrder => {
+                let rows = x.size()[0];
+                let x = padded_to(rows.max(FEWEST_ROWS), x.shallow_clone())?;
+                Ok(x.f_linear(&self.weight, Some(&self.bias))?.f_narrow(0, 0, rows)?)
+            }
             Product::Packed(operators) => operators.linear(x, &self.weight, &self.bias),
             Product::Quantised { steps, zeros, operators } => {
                 let (x, x_steps) = quantised(x)?;
@@ -166,14 +179,16 @@ impl Kernels {
 
     /// Rows to compute where `rows` are wanted.
     ///
-    /// oneDNN compiles a kernel of some megabytes for each number of rows and keeps a thousand of them,
-    /// so that few numbers may occur: powers of two and their middles, from 16 on.
+    /// oneDNN compiles kernels of about 2 MB for each product and each number of rows and keeps a
+    /// thousand of them, so that few numbers may occur: four between a power of two and the next. More
+    /// than a fourth is never wasted, and little where a batch is cut to a power of two.
     pub(super) fn rows(&self, rows: i64) -> i64 {
         if self.operators.is_none() || self.arithmetic == Arithmetic::Int8 {
             return rows;
         }
-        let power = rows.max(16).unsigned_abs().next_power_of_two() as i64;
-        if rows <= power / 4 * 3 && power > 16 { power / 4 * 3 } else { power }
+        let power = rows.unsigned_abs().next_power_of_two() as i64;
+        let step = (power / 8).max(FEWEST_ROWS);
+        (rows + step - 1) / step * step
     }
 }
 
@@ -182,10 +197,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_rounded_up_to_two_numbers_an_octave() {
+    fn rows_are_rounded_up_to_four_numbers_an_octave() {
         let kernels = Kernels::new(Device::Cpu, Arithmetic::Float32).unwrap();
-        let rounded = [1, 16, 17, 24, 25, 33, 49, 385, 500].map(|rows| kernels.rows(rows));
-        assert_eq!(rounded, [16, 16, 24, 24, 32, 48, 64, 512, 512]);
+        let rounded = [1, 16, 17, 65, 129, 257, 449, 512, 513].map(|rows| kernels.rows(rows));
+        assert_eq!(rounded, [16, 16, 32, 80, 160, 320, 512, 512, 640]);
         let kernels = Kernels::new(Device::Cpu, Arithmetic::Int8).unwrap();
         assert_eq!(kernels.rows(17), 17);
     }

@@ -6,22 +6,32 @@
 //! back to the last commit; a row, moreover, is believed only with its own checksum.
 
 use std::{
-    fs, io, iter,
+    fmt,
+    fs::{self, File},
+    io, iter,
     ops::Bound,
-    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
-use lectern::wire::{ContentHash, Fingerprint, Row, TeacherCard};
-use redb::{ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use lectern::{
+    files,
+    wire::{ContentHash, Row, TeacherCard},
+};
+use redb::{ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
-use super::record;
+use super::{
+    error::{damaged, guarded},
+    folder::path_of,
+    record,
+};
+
+pub use super::error::DatabaseError;
 
 /// Ending of a database's name; before it stands the teacher's fingerprint.
 pub const EXTENSION: &str = "redb";
 
 /// Version of what is in the tables; the engine watches over its own.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// Content hash to record.
 const ROWS: TableDefinition<&[u8; ContentHash::BYTES], &[u8]> = TableDefinition::new("rows");
@@ -36,67 +46,10 @@ const CARD_KEY: &str = "card";
 /// not count as the server's memory.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Why a database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DatabaseError {
-    /// Another process has it.
-    #[error(
-        "{} is in use, most likely by another teacher-server; stop that one, or give this one a \
-         folder of its own with --store DIR, or let both share their rows with --store redis://HOST",
-        path.display()
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Its bytes are not what was written.
-    #[error(
-        "{} is damaged ({cause}); see what is left with `teacher-server store verify`, or delete \
-         the file: its rows are computed again",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was noticed.
-        cause: String,
-    },
-    /// It was written by another version of this program.
-    #[error(
-        "{} is of format {found}, and this version reads {FORMAT}; export it with the version that \
-         wrote it and import the export, or delete the file: its rows are computed again",
-        path.display()
-    )]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// The version found.
-        found: u32,
-    },
-    /// Its name is not that of the teacher whose rows it holds.
-    #[error(
-        "{} holds rows of the teacher {found}; give the file that name, followed by .{EXTENSION}",
-        path.display()
-    )]
-    OtherTeacher {
-        /// The file.
-        path: PathBuf,
-        /// The teacher.
-        found: Fingerprint,
-    },
-    /// The file or the folder cannot be read or written.
-    #[error(
-        "cannot use {}: {source}; make room or give access, or put the store elsewhere with \
-         --store DIR, or keep rows in memory alone with --store none",
-        path.display()
-    )]
-    Io {
-        /// The file or the folder.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-}
+/// Rows in one transaction below which it also saves what makes opening after a crash instant, which
+/// otherwise reads the whole file. It costs a second sync and so up to half the speed: nothing to a
+/// teacher of less than some 40,000 rows a second, too much to the import of a file.
+const QUICK_REPAIR_ROWS: usize = 4096;
 
 /// What was found for a list of contents.
 #[derive(Debug)]
@@ -126,29 +79,26 @@ pub struct Database {
 impl Database {
     /// Opens or makes the database of the teacher `card` in `folder`.
     pub fn create(folder: &Path, card: &TeacherCard) -> Result<Self, DatabaseError> {
-        fs::create_dir_all(folder)
-            .map_err(|source| DatabaseError::Io { path: folder.to_owned(), source })?;
-        let path = folder.join(format!("{}.{EXTENSION}", card.fingerprint));
-        let redb = guarded(&path, || Ok(builder(&path).create(&path)?))?;
-        let stored = read_card(&redb, &path)?;
-        if stored.as_ref() != Some(card) {
-            guarded(&path, || {
-                let transaction = redb.begin_write()?;
-                let mut about = transaction.open_table(ABOUT)?;
-                about.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
-                about.insert(CARD_KEY, serde_json::json!(card).to_string().as_bytes())?;
-                drop(about);
-                transaction.open_table(ROWS)?;
+        let path = path_of(folder, &card.fingerprint);
+        if !path.exists() {
+            make(folder, &path, card)?;
+        }
+        let mut database = Self::open(&path)?;
+        if database.card != *card {
+            database.guarded(|| {
+                let transaction = database.redb.begin_write()?;
+                write_card(&transaction, card)?;
                 Ok(transaction.commit()?)
             })?;
+            database.card = card.clone();
         }
-        Ok(Self { redb, path, card: card.clone() })
+        Ok(database)
     }
 
     /// Opens the database at `path`.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
         let redb = guarded(path, || Ok(builder(path).open(path)?))?;
-        let card = read_card(&redb, path)?.ok_or_else(|| damaged(path, &"it has no card"))?;
+        let card = read_card(&redb, path)?;
         Ok(Self { redb, path: path.to_owned(), card })
     }
 
@@ -197,12 +147,15 @@ impl Database {
     /// stays.
     pub fn insert<'r>(&self, rows: impl IntoIterator<Item = &'r Row>) -> Result<(), DatabaseError> {
         self.guarded(|| {
-            let transaction = self.redb.begin_write()?;
+            let mut transaction = self.redb.begin_write()?;
             let mut table = transaction.open_table(ROWS)?;
+            let mut inserted = 0;
             for row in rows {
                 table.insert(row.content.as_bytes(), record::encode(row).as_slice())?;
+                inserted += 1;
             }
             drop(table);
+            transaction.set_quick_repair(inserted < QUICK_REPAIR_ROWS);
             Ok(transaction.commit()?)
         })
     }
@@ -281,8 +234,8 @@ impl Database {
     }
 }
 
-impl std::fmt::Debug for Database {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
     }
 }
@@ -304,18 +257,44 @@ fn builder(path: &Path) -> redb::Builder {
     builder
 }
 
-/// The card in a database of this format; `None` in one that was only just made.
-fn read_card(redb: &redb::Database, path: &Path) -> Result<Option<TeacherCard>, DatabaseError> {
-    let about = guarded(path, || {
-        let about = match redb.begin_read()?.open_table(ABOUT) {
-            Ok(about) => about,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let value = |key| Ok::<_, redb::Error>(about.get(key)?.map(|value| value.value().to_vec()));
-        Ok(Some((value(FORMAT_KEY)?, value(CARD_KEY)?)))
+/// Makes an empty database and then gives it its name: the engine takes some writes to make a file that
+/// it knows again, and a crash between them would leave one that nobody can open.
+fn make(folder: &Path, path: &Path, card: &TeacherCard) -> Result<(), DatabaseError> {
+    let io = |source| DatabaseError::Io { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".lectern-").suffix(".tmp");
+    let unnamed = builder.make_in(folder, |path| File::create_new(path)).map_err(io)?;
+    guarded(unnamed.path(), || {
+        let redb = redb::Database::create(unnamed.path())?;
+        let transaction = redb.begin_write()?;
+        write_card(&transaction, card)?;
+        transaction.open_table(ROWS)?;
+        transaction.commit()?;
+        Ok(redb.close()?)
     })?;
-    let Some((format, card)) = about else { return Ok(None) };
+    match unnamed.persist_noclobber(path) {
+        // Another server of this teacher was faster; whoever opens the file first has it.
+        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(failed) => Err(io(failed.error)),
+        Ok(_) => files::sync_folder(folder).map_err(io),
+    }
+}
+
+fn write_card(transaction: &WriteTransaction, card: &TeacherCard) -> Result<(), redb::Error> {
+    let mut about = transaction.open_table(ABOUT)?;
+    about.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice())?;
+    about.insert(CARD_KEY, serde_json::json!(card).to_string().as_bytes())?;
+    Ok(())
+}
+
+/// The card in a database of this format.
+fn read_card(redb: &redb::Database, path: &Path) -> Result<TeacherCard, DatabaseError> {
+    let (format, card) = guarded(path, || {
+        let about = redb.begin_read()?.open_table(ABOUT)?;
+        let value = |key| Ok::<_, redb::Error>(about.get(key)?.map(|value| value.value().to_vec()));
+        Ok((value(FORMAT_KEY)?, value(CARD_KEY)?))
+    })?;
     let format = format.and_then(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?)));
     match format {
         Some(FORMAT) => {}
@@ -327,33 +306,5 @@ fn read_card(redb: &redb::Database, path: &Path) -> Result<Option<TeacherCard>, 
     if path.file_stem().is_some_and(|name| name != card.fingerprint.as_str()) {
         return Err(DatabaseError::OtherTeacher { path: path.to_owned(), found: card.fingerprint });
     }
-    Ok(Some(card))
-}
-
-fn damaged(path: &Path, cause: &impl ToString) -> DatabaseError {
-    DatabaseError::Damaged { path: path.to_owned(), cause: cause.to_string() }
-}
-
-/// Runs `use_it` and says of its errors which file they are about. The engine trusts its pages and may
-/// panic over a file that something else wrote to; here that is an error like any other.
-fn guarded<T>(
-    path: &Path,
-    use_it: impl FnOnce() -> Result<T, redb::Error>,
-) -> Result<T, DatabaseError> {
-    match panic::catch_unwind(AssertUnwindSafe(use_it)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => {
-            Err(DatabaseError::InUse { path: path.to_owned() })
-        }
-        // So the engine calls a file that does not begin as its files do.
-        Ok(Err(redb::Error::Io(source))) if source.kind() != io::ErrorKind::InvalidData => {
-            Err(DatabaseError::Io { path: path.to_owned(), source })
-        }
-        // The file may be whole; only this handle of it is done with.
-        Ok(Err(error @ redb::Error::PreviousIo)) => {
-            Err(DatabaseError::Io { path: path.to_owned(), source: io::Error::other(error) })
-        }
-        Ok(Err(error)) => Err(damaged(path, &error)),
-        Err(_) => Err(damaged(path, &"a page is not what was written")),
-    }
+    Ok(card)
 }

@@ -9,6 +9,7 @@ pub mod commands;
 mod config;
 pub mod database;
 mod disk;
+mod error;
 pub mod folder;
 mod group;
 mod memory;

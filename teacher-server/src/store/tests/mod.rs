@@ -4,7 +4,14 @@ mod damaged;
 mod full;
 mod killed;
 
-use std::path::Path;
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use lectern::wire::{ContentHash, Encoding, Limits, Row, TeacherCard};
 
@@ -131,7 +138,7 @@ fn a_second_server_is_told_who_has_the_file_and_what_to_do() {
 fn a_folder_that_cannot_be_made_is_named_with_a_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
-    std::fs::write(&file, "").unwrap();
+    fs::write(&file, "").unwrap();
     let error = Database::create(&file.join("rows"), &card('a', 5)).unwrap_err().to_string();
     assert!(error.contains("file/rows") && error.contains("--store none"), "{error}");
 }
@@ -157,7 +164,7 @@ fn all_rows_come_in_chunks_and_each_once() {
 fn compaction_gives_back_what_removed_rows_took_and_keeps_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let mut database = Database::create(folder.path(), &card('a', 5)).unwrap();
-    let rows: Vec<_> = (0..40_000).map(|i| row(i, 5)).collect();
+    let rows: Vec<_> = (0..10_000).map(|i| row(i, 5)).collect();
     database.insert(&rows).unwrap();
     database.remove(&contents(&rows[100..])).unwrap();
     let before = database.bytes().unwrap();
@@ -169,4 +176,22 @@ fn compaction_gives_back_what_removed_rows_took_and_keeps_the_others() {
     let path = database.path().to_owned();
     database.delete().unwrap();
     assert!(!path.exists());
+}
+
+/// A copy of an open file is what a crash leaves.
+#[test]
+fn after_a_crash_a_file_written_in_small_groups_is_not_read_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::create(folder.path(), &card('a', 5)).unwrap();
+    let copy = folder.path().join("copy");
+    for (rows, is_read) in [(0..100, false), (100..5000, true), (5000..5001, false)] {
+        database.insert(&rows.clone().map(|i| row(i, 5)).collect::<Vec<_>>()).unwrap();
+        fs::copy(database.path(), &copy).unwrap();
+        let was_read = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&was_read);
+        let mut builder = redb::Builder::new();
+        builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+        drop(builder.open(&copy).unwrap());
+        assert_eq!(was_read.load(Ordering::Relaxed), is_read, "after rows {rows:?}");
+    }
 }
