@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    Arithmetic, Builder, Init, ModelError, bert::Activation, layers::padded_to,
-    operators::Operators,
-};
+use super::{Arithmetic, Builder, Init, ModelError, bert::Activation, operators::Operators};
 
-/// From this number of rows on, a row of a product does not depend on how many there are.
+/// Numbers of rows are multiples of this.
 const FEWEST_ROWS: i64 = 16;
 
 /// `x W^T + b`.
@@ -26,8 +23,6 @@ pub(super) struct Linear {
 enum Product {
     /// libtorch's own choice; the only one with gradients.
     Plain,
-    /// The same, which sums in another order where it multiplies only a few rows, made to never do so.
-    InOneOrder,
     /// oneDNN's, with a packed weight.
     Packed(Arc<Operators>),
     /// oneDNN's on eight-bit integers. `steps` `[output]`: what one unit of a row of the weight is
@@ -61,10 +56,10 @@ impl Linear {
         Ok(Self { weight, bias, product: Product::Plain })
     }
 
-    /// The same layer on `device`, its sums in the same order for any number of rows. Of a trained layer.
-    pub(super) fn in_one_order(&self, device: Device) -> Result<Self, ModelError> {
+    /// The same layer elsewhere. Of a trained layer.
+    pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
         let (weight, bias) = (self.weight.f_to_device(device)?, self.bias.f_to_device(device)?);
-        Ok(Self { weight, bias, product: Product::InOneOrder })
+        Ok(Self { weight, bias, product: Product::Plain })
     }
 
     /// Applies the layer to the last dimension; to two dimensions, once it is
@@ -72,11 +67,6 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         match &self.product {
             Product::Plain => Ok(x.f_linear(&self.weight, Some(&self.bias))?),
-            Product::InOneOrder => {
-                let rows = x.size()[0];
-                let x = padded_to(rows.max(FEWEST_ROWS), x.shallow_clone())?;
-                Ok(x.f_linear(&self.weight, Some(&self.bias))?.f_narrow(0, 0, rows)?)
-            }
             Product::Packed(operators) => operators.linear(x, &self.weight, &self.bias),
             Product::Quantised { steps, zeros, operators } => {
                 let (x, x_steps) = quantised(x)?;

@@ -177,8 +177,8 @@ impl Teacher {
         let mut parameters = teacher.parameters;
         parameters.release();
         Ok(Self {
-            pooler: teacher.pooler.map(|pooler| pooler.in_one_order(device)).transpose()?,
-            head: teacher.head.in_one_order(device)?,
+            pooler: teacher.pooler.map(|pooler| pooler.to_device(device)).transpose()?,
+            head: teacher.head.to_device(device)?,
             bert: teacher.bert.served(kernels)?,
             parameters,
             device,

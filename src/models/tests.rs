@@ -332,25 +332,6 @@ fn a_row_computed_alone_has_the_same_bits_every_time() {
 }
 
 #[test]
-fn a_row_has_the_same_bits_alone_as_among_examples_of_its_length() {
-    let (folder, batches) = served_cases().remove(0);
-    let tokens = batches[0].tokens();
-    for arithmetic in ARITHMETICS {
-        let teacher = Teacher::load_for_serving(&folder, Device::Cpu, arithmetic).unwrap();
-        // 40 examples, so that the number of rows is another and threads share them otherwise.
-        let [one, other] = [&tokens[0], &tokens[1]].map(|long| Tokens {
-            ids: long.ids.iter().copied().cycle().take(9).collect(),
-            type_ids: vec![0; 9],
-            truncated: false,
-        });
-        let alone = teacher.predict(&[&one]).unwrap();
-        let mut examples = vec![&other; 40];
-        examples[17] = &one;
-        assert_eq!(teacher.predict(&examples).unwrap()[17], alone[0], "{arithmetic}");
-    }
-}
-
-#[test]
 fn arithmetic_is_part_of_the_fingerprint_and_float32_is_the_trained_teachers_own() {
     let (folder, _) = served_cases().remove(0);
     let trained = Teacher::load(&folder, Device::Cpu).unwrap().fingerprint().unwrap();
