@@ -165,6 +165,7 @@ impl Demo {
         serve.arg("--model").arg(self.home.join("teacher"));
         serve.args(["--listen", "127.0.0.1:0", "--threads", TOGETHER]);
         serve.arg("--address-file").arg(&address_file);
+        serve.arg("--store").arg(self.home.join("rows"));
         let mut server = self.start("serve", serve)?;
         let address = server.wait_for_file(&address_file, START_LIMIT)?;
         let teacher = format!("http://{}", address.trim());

@@ -5,7 +5,7 @@
 //!
 //! | column | type | content |
 //! |---|---|---|
-//! | `content_hash` | 16 bytes | [`ContentHash`](super::ContentHash), strictly ascending through the file |
+//! | `content_hash` | 16 bytes | [`ContentHash`], strictly ascending through the file |
 //! | `logits` | list of float | `[C]`, in the order of the card's labels |
 //! | `variance` | list of float, or null | `[C]`, between the members of an ensemble |
 //! | `truncated` | boolean | the text was longer than the teacher's maximum length |

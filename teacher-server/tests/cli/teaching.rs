@@ -252,7 +252,7 @@ fn a_broken_model_folder_is_named_with_its_tensors_and_shapes() {
     let data = Data::new();
     let model = data.model("with_pooler");
     let serve = |said: &[&str]| {
-        let args = ["serve", "--model", model.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        let serve = ["serve", "--model", model.to_str().unwrap(), "--listen", "127.0.0.1:0"];
         let message = refused(&args, 1);
         for said in said {
             assert!(message.contains(said), "{said}: {message}");
@@ -334,9 +334,9 @@ impl Drop for Serving {
 fn sigterm_ends_a_server_with_code_0_after_it_wrote_its_address() {
     let data = Data::new();
     let (model, file) = (fixture("with_pooler"), data.path("address"));
-    let args = ["serve", "--model", model.to_str().unwrap(), "--listen", "127.0.0.1:0"];
-    let child = command(&args)
-        .args(["--address-file", &file, "--threads", "1"])
+    let serve = ["serve", "--model", model.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let child = command(&serve)
+        .args(["--address-file", &file, "--threads", "1", "--store", "none"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
