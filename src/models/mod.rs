@@ -14,6 +14,7 @@ mod parameters;
 mod pickle;
 mod student;
 mod teacher;
+mod teacher_config;
 #[cfg(test)]
 mod tests;
 mod weights;

@@ -252,7 +252,7 @@ fn a_broken_model_folder_is_named_with_its_tensors_and_shapes() {
     let data = Data::new();
     let model = data.model("with_pooler");
     let serve = |said: &[&str]| {
-        let serve = ["serve", "--model", model.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        let args = ["serve", "--model", model.to_str().unwrap(), "--listen", "127.0.0.1:0"];
         let message = refused(&args, 1);
         for said in said {
             assert!(message.contains(said), "{said}: {message}");
