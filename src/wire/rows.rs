@@ -147,21 +147,16 @@ pub fn decode_rows(rows: &proto::Rows, classes: usize) -> Result<Vec<Answer>, Wi
     let hashes = rows.content_hashes.as_chunks::<{ ContentHash::BYTES }>().0;
     let mut answers = Vec::with_capacity(n + rows.errors.len());
     for (i, (&id, &hash)) in rows.ids.iter().zip(hashes).enumerate() {
-        let part = |bytes: &'_ [u8], size: usize| bytes[i * size..(i + 1) * size].to_vec();
+        let part = |bytes, size| part(bytes, i, size);
         let logits = match encoding {
-            Encoding::Float32 => read_f32(&rows.values[i * values..(i + 1) * values]),
-            Encoding::Float16 => read_f16(&rows.values[i * values..(i + 1) * values]),
+            Encoding::Float32 => read_f32(part(&rows.values, values)),
+            Encoding::Float16 => read_f16(part(&rows.values, values)),
             Encoding::TopK => {
-                let top_classes = part(&rows.top_classes, tops);
+                let (classes_of, _) = part(&rows.top_classes, tops).as_chunks();
                 let top = Top {
-                    classes: top_classes
-                        .as_chunks()
-                        .0
-                        .iter()
-                        .map(|&b| u32::from_le_bytes(b))
-                        .collect(),
-                    logits: read_f32(&part(&rows.values, values)).to_vec(),
-                    tail: read_f32(&part(&rows.tails, 4))[0],
+                    classes: classes_of.iter().map(|&b| u32::from_le_bytes(b)).collect(),
+                    logits: read_f32(part(&rows.values, values)).to_vec(),
+                    tail: read_f32(part(&rows.tails, 4))[0],
                 };
                 top.spread(classes)?
             }
@@ -169,7 +164,7 @@ pub fn decode_rows(rows: &proto::Rows, classes: usize) -> Result<Vec<Answer>, Wi
         let row = Row {
             content: ContentHash::from_bytes(hash),
             logits,
-            variance: (variances > 0).then(|| read_f32(&part(&rows.variances, variances))),
+            variance: (variances > 0).then(|| read_f32(part(&rows.variances, variances))),
             truncated: rows.truncated.contains(&id),
         };
         answers.push(Answer { id, outcome: Ok(row) });
@@ -179,6 +174,11 @@ pub fn decode_rows(rows: &proto::Rows, classes: usize) -> Result<Vec<Answer>, Wi
         outcome: Err(Failure { code: error.code(), message: error.message.clone() }),
     }));
     Ok(answers)
+}
+
+/// Row `i` of rows of `size` bytes.
+fn part(bytes: &[u8], i: usize, size: usize) -> &[u8] {
+    &bytes[i * size..(i + 1) * size]
 }
 
 fn checksum(rows: &proto::Rows) -> u32 {

@@ -21,22 +21,40 @@ const LAST: usize = 1 << 16;
 /// A larger batch must be faster by this much: below, it only delays answers.
 const WORTH_IT: f64 = 1.05;
 
+/// Sizes tried after the best so far: one alone may have been disturbed.
+const FURTHER: usize = 2;
+
 /// Runs forward passes of growing size, which also warms the model up, and returns the tokens of the
 /// smallest batch from which larger ones no longer gain.
 pub(super) fn batch_tokens(model: &Model) -> Result<usize, ModelError> {
-    let mut chosen = (FIRST, 0.0);
+    let mut rates: Vec<(usize, f64)> = Vec::new();
     let mut tokens = FIRST;
-    while tokens <= LAST {
+    while tokens <= LAST && !is_settled(&rates) {
         let rate = tokens as f64 / seconds(model, tokens)?;
         debug!(tokens, rate, "measured");
-        if rate < chosen.1 * WORTH_IT {
-            break;
-        }
-        chosen = (tokens, rate);
+        rates.push((tokens, rate));
         tokens *= 2;
     }
-    info!(max_batch_tokens = chosen.0, tokens_per_second = chosen.1, "batch size measured");
-    Ok(chosen.0)
+    let (tokens, rate) = smallest_as_fast(&rates);
+    info!(max_batch_tokens = tokens, tokens_per_second = rate, "batch size measured");
+    Ok(tokens)
+}
+
+/// Whether the last sizes gained nothing that is worth it over those before.
+fn is_settled(rates: &[(usize, f64)]) -> bool {
+    let Some(before) = rates.len().checked_sub(FURTHER).filter(|&n| n > 0) else { return false };
+    let (before, further) = rates.split_at(before);
+    fastest(further) < fastest(before) * WORTH_IT
+}
+
+/// The first of growing sizes that no other beats by what is worth it.
+fn smallest_as_fast(rates: &[(usize, f64)]) -> (usize, f64) {
+    let enough = fastest(rates) / WORTH_IT;
+    rates.iter().copied().find(|(_, rate)| *rate >= enough).unwrap_or((FIRST, 0.0))
+}
+
+fn fastest(rates: &[(usize, f64)]) -> f64 {
+    rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max)
 }
 
 /// The best of three passes: the others were disturbed.
@@ -65,4 +83,23 @@ pub(super) fn peak_flops(device: Device, kind: Kind) -> Result<f64, ModelError> 
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(2.0 * (SIDE as f64).powi(3) / best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_disturbed_size_does_not_end_the_search() {
+        // 256 was disturbed.
+        assert!(!is_settled(&[(128, 50.0), (256, 40.0)]));
+        assert!(!is_settled(&[(128, 50.0), (256, 40.0), (512, 80.0)]));
+        assert!(is_settled(&[(128, 50.0), (256, 52.0), (512, 51.0)]));
+    }
+
+    #[test]
+    fn the_smallest_of_the_sizes_that_are_about_as_fast_is_taken() {
+        let rates = [(128, 50.0), (256, 78.0), (512, 80.0), (1024, 81.0)];
+        assert_eq!(smallest_as_fast(&rates), (256, 78.0));
+    }
 }

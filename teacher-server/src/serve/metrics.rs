@@ -8,8 +8,8 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _, text},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, TypedMetric, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
@@ -79,11 +79,7 @@ impl Page<'_> {
         label: &str,
         values: impl IntoIterator<Item = (&'l str, f64)>,
     ) -> Result<(), Error> {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (which, value) in values {
-            ConstCounter::new(value).encode(metric.encode_family(&[(label, which)])?)?;
-        }
-        Ok(())
+        self.family(name, help, label, values, ConstCounter::new)
     }
 
     fn gauges<'l>(
@@ -93,9 +89,21 @@ impl Page<'_> {
         label: &str,
         values: impl IntoIterator<Item = (&'l str, f64)>,
     ) -> Result<(), Error> {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        self.family(name, help, label, values, ConstGauge::new)
+    }
+
+    /// A metric with a value for each value of its label.
+    fn family<'l, M: EncodeMetric + TypedMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'l str, f64)>,
+        metric_of: fn(f64) -> M,
+    ) -> Result<(), Error> {
+        let mut metric = self.0.encode_descriptor(name, help, None, M::TYPE)?;
         for (which, value) in values {
-            ConstGauge::new(value).encode(metric.encode_family(&[(label, which)])?)?;
+            metric_of(value).encode(metric.encode_family(&[(label, which)])?)?;
         }
         Ok(())
     }

@@ -122,6 +122,13 @@ impl Listening {
                 draining.clone().cancelled_owned(),
             );
         let mut server = tokio::spawn(server);
+        let pages = Arc::new(OnceLock::new());
+        let http_ended = CancellationToken::new();
+        if let Some(listener) = http {
+            let pages = Arc::clone(&pages);
+            tokio::spawn(http::serve(listener, pages, draining.clone(), http_ended.clone()));
+        }
+        let _ends_http = http_ended.drop_guard();
 
         let loading = config.clone();
         let started = tokio::task::spawn_blocking(move || start(&loading))
@@ -130,12 +137,7 @@ impl Listening {
         let Started { engine, compute, measured } = started?;
         let card = engine.card().clone();
         let _first = slot.set(Arc::clone(&engine));
-        let http_ended = CancellationToken::new();
-        if let Some(listener) = http {
-            let registry = metrics::registry(&engine, measured);
-            tokio::spawn(http::serve(listener, registry, http_ended.clone()));
-        }
-        let _ends_http = http_ended.drop_guard();
+        let _first = pages.set(metrics::registry(&engine, measured));
         for name in ["", proto::SERVICE_NAME] {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
