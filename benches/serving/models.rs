@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use lectern::{
     data::LabelSet,
-    models::{Pooling, Teacher, TeacherSettings, write_weights},
+    models::{HeadKind, Teacher, TeacherSettings, write_weights},
 };
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -72,8 +72,8 @@ impl Size {
         let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         write_weights(&folder.join("model.safetensors"), named)?;
         let labels = LabelSet::new(["a", "b", "c", "d", "e"].map(str::to_owned).to_vec())?;
-        // The pooling that `transformers` has a class for.
-        let settings = TeacherSettings { pooling: Pooling::Pooler, max_length: MAX_LENGTH };
+        // The head that `transformers` has a class for.
+        let settings = TeacherSettings { head: HeadKind::Family, max_length: MAX_LENGTH };
         Teacher::from_encoder(folder, labels, settings, Device::Cpu)?.save(folder)?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Arithmetic, Builder, Init, ModelError, bert::Activation, operators::Operators};
+use super::{Activation, Arithmetic, Builder, Init, ModelError, operators::Operators};
 
 /// Numbers of rows are multiples of this.
 const FEWEST_ROWS: i64 = 16;
@@ -107,7 +107,7 @@ fn quantised(x: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
 }
 
 /// How a served model's tensors are laid out and multiplied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kernels {
     device: Device,
     arithmetic: Arithmetic,

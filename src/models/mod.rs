@@ -1,12 +1,14 @@
 //! Teachers and students: from a folder or a seed to logits. Knows tensors and weight files, not
 //! losses, not gRPC.
 
+mod activation;
 mod arithmetic;
 mod batch;
-pub mod bert;
 pub mod bilstm;
 mod classifier;
+mod encoders;
 mod folder;
+mod head;
 mod layers;
 mod linear;
 mod operators;
@@ -19,12 +21,14 @@ mod teacher_config;
 mod tests;
 mod weights;
 
+pub use activation::Activation;
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use batch::TokenBatch;
 pub use classifier::{Classifier, Prediction, classify, softmax};
+pub use head::{HeadKind, Pooling};
 pub use parameters::{Builder, Init, Parameters};
 pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};
-pub use teacher::{Pooling, Teacher, TeacherSettings};
+pub use teacher::{Teacher, TeacherSettings};
 pub use weights::{read_weights, write_weights};
 
 use std::path::PathBuf;

@@ -9,63 +9,41 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{
-    Arithmetic, Builder, Classifier, Init, ModelError, Parameters, TokenBatch,
-    bert::Bert,
+    Arithmetic, Builder, Classifier, HeadKind, Init, ModelError, Parameters, TokenBatch,
+    encoders::{Architecture, Encoder, architecture},
     folder::{malformed, read_json, write_text},
-    layers::dropout,
-    linear::{Kernels, Linear},
-    teacher_config::{bert_config, labels, settings},
+    head::Head,
+    linear::Kernels,
+    teacher_config::{labels, settings},
     weights::{bytes, find_weights, write_weights},
 };
 use crate::{data::LabelSet, text::Tokenizer, wire::Fingerprint};
 
 /// Changes when the same folder would be read, tokenised or computed differently.
-const PREPROCESSING_VERSION: &str = "lectern teacher 1";
-
-/// How `[B, T, H]` hidden states become the `[B, H]` that the head classifies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The mean over tokens, special ones included; what sentence encoders are trained with.
-    #[default]
-    Mean,
-    /// The first token's hidden state.
-    Cls,
-    /// BERT's own: the first token's hidden state through a dense layer and tanh.
-    Pooler,
-}
-
-impl Pooling {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-            Self::Pooler => "pooler",
-        }
-    }
-}
+const PREPROCESSING_VERSION: &str = "lectern teacher 2";
 
 /// What Lectern adds to `config.json`, under the key `lectern`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TeacherSettings {
-    /// Which pooling the head was trained with.
-    pub pooling: Pooling,
+    /// What turns hidden states into logits.
+    #[serde(flatten)]
+    pub head: HeadKind,
     /// Longest input in tokens.
     pub max_length: usize,
 }
 
-/// A BERT classifier.
+/// An encoder with a classification head.
 #[derive(Debug)]
 pub struct Teacher {
     folder: PathBuf,
     config: Value,
     settings: TeacherSettings,
-    bert: Bert,
-    pooler: Option<Linear>,
-    head: Linear,
+    architecture: Box<dyn Architecture>,
+    encoder: Box<dyn Encoder>,
+    head: Head,
     labels: LabelSet,
     tokenizer: Tokenizer,
     parameters: Parameters,
@@ -77,16 +55,17 @@ pub struct Teacher {
 
 impl Teacher {
     /// Reads a finished classifier: a folder that [`save`](Self::save) wrote, or a
-    /// `BertForSequenceClassification` of `transformers`.
+    /// `ForSequenceClassification` of `transformers`.
     pub fn load(folder: &Path, device: Device) -> Result<Self, ModelError> {
         let config: Value = read_json(&folder.join("config.json"))?;
-        let settings = settings(folder, &config)?;
+        let architecture = architecture(folder, &config)?;
+        let settings = settings(folder, &config, architecture.as_ref())?;
         let labels = labels(folder, &config)?;
-        Self::build(folder, config, settings, labels, device, Init::Required)
+        Self::build(folder, config, architecture, settings, labels, device, Init::Required)
     }
 
-    /// Puts a new head for `labels` on an encoder. A pooler that the folder lacks starts fresh, from
-    /// libtorch's random state, as the head does.
+    /// Puts a new head for `labels` on an encoder. What the head has beyond the encoder's own tensors starts
+    /// fresh, from libtorch's random state; so does BERT's pooler where the folder lacks it.
     pub fn from_encoder(
         folder: &Path,
         labels: LabelSet,
@@ -94,63 +73,56 @@ impl Teacher {
         device: Device,
     ) -> Result<Self, ModelError> {
         let config: Value = read_json(&folder.join("config.json"))?;
-        let std = bert_config(folder, &config)?.initializer_range;
-        Self::build(folder, config, settings, labels, device, Init::Normal(std))
+        let architecture = architecture(folder, &config)?;
+        let head = Init::Normal(architecture.initializer_range());
+        Self::build(folder, config, architecture, settings, labels, device, head)
     }
 
     fn build(
         folder: &Path,
         config: Value,
+        architecture: Box<dyn Architecture>,
         settings: TeacherSettings,
         labels: LabelSet,
         device: Device,
         head: Init,
     ) -> Result<Self, ModelError> {
-        let shape = bert_config(folder, &config)?;
-        if settings.max_length < 3 || settings.max_length as i64 > shape.max_position_embeddings {
-            return Err(malformed(
-                &folder.join("config.json"),
-                format!(
-                    "maximum length {} must lie between 3 and max_position_embeddings {}",
-                    settings.max_length, shape.max_position_embeddings
-                ),
-            ));
+        let longest = architecture.longest_input().unwrap_or(usize::MAX);
+        if settings.max_length < 3 || settings.max_length > longest {
+            let cause = format!(
+                "maximum length {} must lie between 3 and the encoder's {longest}",
+                settings.max_length
+            );
+            return Err(malformed(&folder.join("config.json"), cause));
         }
         let tokenizer = Tokenizer::from_folder(folder, settings.max_length)?;
-        if tokenizer.vocabulary_size() as i64 > shape.vocab_size {
-            return Err(malformed(
-                folder,
-                format!(
-                    "tokenizer has {} ids, the word table only {} rows: they are not of one model",
-                    tokenizer.vocabulary_size(),
-                    shape.vocab_size
-                ),
-            ));
+        if tokenizer.vocabulary_size() as i64 > architecture.vocabulary() {
+            let cause = format!(
+                "tokenizer has {} ids, the word table only {} rows: they are not of one model",
+                tokenizer.vocabulary_size(),
+                architecture.vocabulary()
+            );
+            return Err(malformed(folder, cause));
         }
         let (path, tensors) = find_weights(folder)?;
-        let mut tensors = canonical_names(tensors);
+        let prefix = architecture.prefix();
+        let mut tensors = canonical_names(tensors, prefix);
         if !matches!(head, Init::Required) {
             // Another task's head must not be taken for this one's.
-            tensors.retain(|name, _| !name.starts_with("classifier."));
+            tensors.retain(|name, _| name.starts_with(prefix));
         }
         let builder = Builder::from_weights(tensors, &path, device);
-        let hidden = shape.hidden_size;
-        let bias = if matches!(head, Init::Required) { head } else { Init::Zeros };
-        let linear = |name: &str, output| Linear::new(&builder, name, hidden, output, head, bias);
-        let bert = Bert::new(&builder, &shape)?;
-        let pooler = match settings.pooling {
-            Pooling::Pooler => Some(linear("bert.pooler.dense", hidden)?),
-            Pooling::Mean | Pooling::Cls => None,
-        };
-        let head = linear("classifier", labels.len() as i64)?;
+        let encoder = architecture.build(&builder)?;
+        let (hidden, classes) = (architecture.width(), labels.len() as i64);
+        let head = Head::new(&builder, settings.head, architecture.head(), hidden, classes, head)?;
         let parameters = builder.finish()?;
         let folder = folder.to_owned();
         Ok(Self {
             folder,
             config,
             settings,
-            bert,
-            pooler,
+            architecture,
+            encoder,
             head,
             labels,
             tokenizer,
@@ -163,9 +135,6 @@ impl Teacher {
 
     /// [`load`](Self::load) for inference alone: the weights are converted to `arithmetic` and laid out
     /// as the device multiplies them fastest. They can be neither trained nor saved.
-    ///
-    /// Pooler and head stay in float32, whatever the arithmetic: they cost nothing, and logits are what
-    /// a teacher is for.
     pub fn load_for_serving(
         folder: &Path,
         device: Device,
@@ -178,9 +147,8 @@ impl Teacher {
         let mut parameters = teacher.parameters;
         parameters.release();
         Ok(Self {
-            pooler: teacher.pooler.map(|pooler| pooler.to_device(device)).transpose()?,
             head: teacher.head.to_device(device)?,
-            bert: teacher.bert.served(kernels)?,
+            encoder: teacher.encoder.served(&kernels)?,
             parameters,
             device,
             arithmetic,
@@ -191,18 +159,7 @@ impl Teacher {
 
     /// `[B, C]` raw logits, with dropout of probability `p` on the way, 0 outside training.
     pub fn forward(&self, batch: &TokenBatch, p: f64) -> Result<Tensor, ModelError> {
-        let hidden = self.bert.forward(batch, p)?;
-        self.head.forward(&dropout(self.pool(&hidden, batch)?, p)?)
-    }
-
-    /// `[B, T, H]` to `[B, H]`.
-    fn pool(&self, hidden: &Tensor, batch: &TokenBatch) -> Result<Tensor, ModelError> {
-        let first = || hidden.f_select(1, 0);
-        match (&self.pooler, self.settings.pooling) {
-            (Some(pooler), _) => Ok(pooler.forward(&first()?)?.f_tanh()?),
-            (None, Pooling::Mean) => mean_over_tokens(hidden, batch.mask.as_ref()),
-            (None, _) => Ok(first()?),
-        }
+        self.head.forward(&self.encoder.forward(batch, p)?, batch, p)
     }
 
     #[cfg(test)]
@@ -210,8 +167,8 @@ impl Teacher {
         &self,
         batch: &TokenBatch,
     ) -> Result<(Tensor, Tensor), ModelError> {
-        let hidden = self.bert.forward(batch, 0.0)?;
-        let pooled = self.pool(&hidden, batch)?;
+        let hidden = self.encoder.forward(batch, 0.0)?;
+        let pooled = self.head.pool(&hidden, batch)?;
         Ok((hidden, pooled))
     }
 
@@ -223,23 +180,32 @@ impl Teacher {
 
     /// Family and size, for people.
     pub fn architecture(&self) -> String {
-        let number = |key: &str| self.config.get(key).cloned().unwrap_or_default();
-        format!(
-            "bert, {} layers x {}, {} pooling",
-            number("num_hidden_layers"),
-            number("hidden_size"),
-            self.settings.pooling.name()
-        )
+        let family = self.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let (depth, width) = (self.architecture.depth(), self.architecture.width());
+        format!("{family}, {depth} layers x {width}, {}", self.settings.head)
     }
 
-    /// Pooling and maximum length.
+    /// Head and maximum length.
     pub const fn settings(&self) -> TeacherSettings {
         self.settings
     }
 
     /// Number of encoder layers.
     pub fn layers(&self) -> usize {
-        self.bert.depth()
+        self.encoder.depth()
+    }
+
+    /// The encoder layer that a parameter belongs to; `None` for embeddings, what all layers share, and the
+    /// head.
+    pub fn layer_of(&self, parameter: &str) -> Option<usize> {
+        self.architecture.layer_of(parameter)
+    }
+
+    /// Whether a parameter is of the encoder, and not of the head.
+    pub fn is_of_encoder(&self, parameter: &str) -> bool {
+        let head = matches!(self.settings.head, HeadKind::Family).then(|| self.architecture.head());
+        parameter.starts_with(self.architecture.prefix())
+            && !head.is_some_and(|head| parameter.starts_with(head.dense))
     }
 
     /// What the encoder computes with.
@@ -247,11 +213,11 @@ impl Teacher {
         self.arithmetic
     }
 
-    /// Operations of the matrix products of a forward pass over `batch`, padding included; pooler and
-    /// head, a thousandth of the whole, are left out. See [`Bert::flops`].
+    /// Operations of the matrix products of a forward pass over `batch`, padding included; the
+    /// head's, a thousandth of the whole, are left out.
     pub fn flops(&self, batch: &TokenBatch) -> f64 {
         let width = batch.lengths.iter().max().copied().unwrap_or(0);
-        self.bert.flops(batch.lengths.len(), width)
+        self.encoder.flops(batch.lengths.len(), width)
     }
 
     /// Hash of everything that can change an answer: preprocessing version, arithmetic, settings, the
@@ -267,11 +233,10 @@ impl Teacher {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
-        let shape =
-            ["num_attention_heads", "layer_norm_eps", "hidden_act", "position_embedding_type"]
-                .map(|key| self.config.get(key));
+        let (family, shape) =
+            (self.architecture.classifier_class(), self.architecture.computation());
         part(PREPROCESSING_VERSION.as_bytes());
-        part(json!([self.settings, arithmetic, shape, self.labels]).to_string().as_bytes());
+        part(json!([self.settings, arithmetic, family, shape, self.labels]).to_string().as_bytes());
         part(self.tokenizer.json().as_bytes());
         for (name, tensor) in self.parameters.iter() {
             part(name.as_bytes());
@@ -283,8 +248,8 @@ impl Teacher {
 
     /// Writes the teacher as a folder in the Hugging Face format: weights last, each file whole.
     ///
-    /// With pooler pooling `transformers` loads it as `BertForSequenceClassification`; with the others
-    /// the folder says so under `lectern.pooling`, as `transformers` has no such class.
+    /// With the family's head `transformers` loads it as the family's `ForSequenceClassification`; with the
+    /// others the folder says so under `lectern`, as `transformers` has no such class.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         if self.fingerprint.is_some() {
             return Err(ModelError::Released);
@@ -310,9 +275,11 @@ impl Teacher {
         let mut config = self.config.clone();
         config["id2label"] = id2label.into();
         config["label2id"] = label2id.into();
-        config["architectures"] = match self.settings.pooling {
-            Pooling::Pooler => json!(["BertForSequenceClassification"]),
-            Pooling::Mean | Pooling::Cls => json!(["BertModel"]),
+        config["architectures"] = match self.settings.head {
+            HeadKind::Family => json!([self.architecture.classifier_class()]),
+            HeadKind::Linear { .. } | HeadKind::Mlp { .. } => {
+                json!([self.architecture.encoder_class()])
+            }
         };
         config["problem_type"] = json!("single_label_classification");
         config["dtype"] = json!("float32");
@@ -343,21 +310,10 @@ impl Classifier for Teacher {
     }
 }
 
-/// `[B, T, H]` to `[B, H]`: the mean over each example's tokens, padding left out.
-fn mean_over_tokens(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, ModelError> {
-    let dim = [1i64].as_slice();
-    let Some(mask) = mask else {
-        return Ok(hidden.f_mean_dim(dim, false, None)?);
-    };
-    let mask = mask.f_unsqueeze(2)?.f_to_kind(Kind::Float)?;
-    let sum = hidden.f_mul(&mask)?.f_sum_dim_intlist(dim, false, None)?;
-    Ok(sum.f_div(&mask.f_sum_dim_intlist(dim, false, None)?)?)
-}
-
-/// Tensor names as `BertForSequenceClassification` has them, from any BERT checkpoint: a bare
-/// `BertModel` gets its `bert.` prefix, and the original release's `gamma` and `beta` their new names.
-fn canonical_names(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
-    let bare = ["embeddings.", "encoder.", "pooler."];
+/// Tensor names as the family's `ForSequenceClassification` has them, from any of its checkpoints: a bare
+/// encoder's get `prefix`, and those of BERT's original release (`gamma`, `beta`) their new names.
+fn canonical_names(tensors: HashMap<String, Tensor>, prefix: &str) -> HashMap<String, Tensor> {
+    let is_bare = !tensors.keys().any(|name| name.starts_with(prefix));
     tensors
         .into_iter()
         .map(|(name, tensor)| {
@@ -366,8 +322,7 @@ fn canonical_names(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> 
                 Some(norm) => format!("{norm}.bias"),
                 None => name,
             };
-            let is_bare = bare.iter().any(|prefix| name.starts_with(prefix));
-            (if is_bare { format!("bert.{name}") } else { name }, tensor)
+            (if is_bare { format!("{prefix}{name}") } else { name }, tensor)
         })
         .collect()
 }

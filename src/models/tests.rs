@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{
-    Arithmetic, Builder, Classifier as _, ModelError, Pooling, Teacher, TeacherSettings,
+    Arithmetic, Builder, Classifier as _, HeadKind, ModelError, Pooling, Teacher, TeacherSettings,
     TokenBatch,
     bilstm::{BiLstm, BiLstmConfig, Head},
     read_weights,
@@ -91,7 +91,8 @@ fn classifiers_agree_with_transformers() {
 #[test]
 fn a_bare_encoder_agrees_with_transformers_in_every_hidden_state_and_its_mean() {
     let case = "encoder_no_pooler";
-    let settings = TeacherSettings { pooling: Pooling::Mean, max_length: 64 };
+    let settings =
+        TeacherSettings { head: HeadKind::Linear { pooling: Pooling::Mean }, max_length: 64 };
     let labels = LabelSet::new(vec!["a".into(), "b".into()]).unwrap();
     let folder = fixtures().join("bert").join(case);
     let teacher = Teacher::from_encoder(&folder, labels, settings, Device::Cpu).unwrap();
@@ -161,7 +162,7 @@ fn any_change_that_can_change_an_answer_changes_the_fingerprint() {
     assert_ne!(changed(&|c| c["num_attention_heads"] = 4.into()), original);
     assert_ne!(changed(&|c| c["hidden_act"] = "relu".into()), original);
     assert_ne!(changed(&|c| c["id2label"]["0"] = "renamed".into()), original);
-    let shorter = serde_json::json!({"pooling": "pooler", "max_length": 20});
+    let shorter = serde_json::json!({"head": "family", "max_length": 20});
     assert_ne!(changed(&|c| c["lectern"] = shorter.clone()), original);
 }
 

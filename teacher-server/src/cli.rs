@@ -18,7 +18,7 @@ use lectern::{
         predict_with,
     },
     data::Columns,
-    models::{Arithmetic, Pooling, Teacher},
+    models::{Arithmetic, HeadKind, Pooling, Teacher},
 };
 
 use self::{
@@ -71,7 +71,7 @@ impl Cli {
 
 #[derive(Debug, Args)]
 struct FinetuneArgs {
-    /// Folder of a BERT encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or vocab.txt
+    /// Folder of an encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or vocab.txt
     #[arg(long, value_name = "DIR")]
     encoder: PathBuf,
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
@@ -89,9 +89,16 @@ struct FinetuneArgs {
     /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
     #[arg(long, value_name = "FILE")]
     label_names: Option<PathBuf>,
-    /// How token states become one: mean suits sentence encoders, pooler loads in transformers as it is
+    /// What turns token states into logits: one linear layer, linear-ReLU-linear (`mlp`), or that of the encoder's
+    /// family, which loads in transformers as it is
+    #[arg(long, value_enum, default_value_t = HeadArg::Linear)]
+    head: HeadArg,
+    /// How token states become one for `linear` and `mlp`: mean suits sentence encoders
     #[arg(long, value_enum, default_value_t = PoolingArg::Mean)]
     pooling: PoolingArg,
+    /// Units between the two layers of `mlp`
+    #[arg(long, default_value_t = 192, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(1..))]
+    head_units: u32,
     /// `all`, or N: the last N encoder layers and the head; the rest keeps its weights
     #[arg(long, default_value = "all", value_name = "all|N")]
     trainable_layers: TrainableLayers,
@@ -135,7 +142,13 @@ struct FinetuneArgs {
 enum PoolingArg {
     Mean,
     Cls,
-    Pooler,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum HeadArg {
+    Linear,
+    Mlp,
+    Family,
 }
 
 impl FinetuneArgs {
@@ -154,11 +167,15 @@ impl FinetuneArgs {
                 Err(Usage(format!("--{name} {value}: must be positive")))
             }
         };
+        let pooling = match self.pooling {
+            PoolingArg::Mean => Pooling::Mean,
+            PoolingArg::Cls => Pooling::Cls,
+        };
         Ok(FinetuneConfig {
-            pooling: match self.pooling {
-                PoolingArg::Mean => Pooling::Mean,
-                PoolingArg::Cls => Pooling::Cls,
-                PoolingArg::Pooler => Pooling::Pooler,
+            head: match self.head {
+                HeadArg::Linear => HeadKind::Linear { pooling },
+                HeadArg::Mlp => HeadKind::Mlp { pooling, units: self.head_units as usize },
+                HeadArg::Family => HeadKind::Family,
             },
             lr: positive("lr", self.lr)?,
             warm_up: share("warmup", self.warmup, 1.0)?,

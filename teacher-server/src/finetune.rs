@@ -11,7 +11,7 @@ use lectern::{
     commands::{Progress, check_free, claim_folder, judge, tokenise, write_report},
     data::{Columns, SplitFiles, Splits, epoch_batches},
     metrics::Mean,
-    models::{Classifier as _, Pooling, Teacher, TeacherSettings, TokenBatch},
+    models::{Classifier as _, HeadKind, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
     training::{Optimizer, OptimizerKind, clip_by_norm, warm_up_then_decay},
 };
@@ -54,7 +54,7 @@ pub struct FinetuneConfig {
     pub output: PathBuf,
     pub label_names: Option<PathBuf>,
     pub columns: Columns,
-    pub pooling: Pooling,
+    pub head: HeadKind,
     pub trainable_layers: TrainableLayers,
     pub epochs: usize,
     pub batch_size: usize,
@@ -82,7 +82,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
         columns: &config.columns,
     })?;
     tch::manual_seed(config.seed);
-    let settings = TeacherSettings { pooling: config.pooling, max_length: config.max_length };
+    let settings = TeacherSettings { head: config.head, max_length: config.max_length };
     let labels = data.labels.clone();
     let teacher = Teacher::from_encoder(&config.encoder, labels, settings, config.device)?;
     freeze(&teacher, config.trainable_layers)?;
@@ -118,12 +118,9 @@ fn freeze(teacher: &Teacher, layers: TrainableLayers) -> anyhow::Result<()> {
         TrainableLayers::All => Box::new(|_| true),
         TrainableLayers::Last(n) => {
             ensure!(n <= depth, "--trainable-layers {n}: the encoder has only {depth} layers");
-            let layers: Vec<_> =
-                (depth - n..depth).map(|i| format!("bert.encoder.layer.{i}.")).collect();
             Box::new(move |name| {
-                !name.starts_with("bert.")
-                    || name.starts_with("bert.pooler.")
-                    || layers.iter().any(|layer| name.starts_with(layer))
+                !teacher.is_of_encoder(name)
+                    || teacher.layer_of(name).is_some_and(|layer| layer >= depth - n)
             })
         }
     };

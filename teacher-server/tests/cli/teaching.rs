@@ -121,7 +121,7 @@ fn a_fine_tuned_teacher_is_judged_labels_text_and_loads_again() {
     let config = fs::read_to_string(Path::new(&teacher).join("config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["id2label"], json!({"0": "negative", "1": "positive"}));
-    assert_eq!(config["lectern"], json!({"pooling": "mean", "max_length": 32}));
+    assert_eq!(config["lectern"], json!({"head": "linear", "pooling": "mean", "max_length": 32}));
 
     let (numbers, test) = (data.path("numbers.json"), data.path("test.jsonl"));
     let evaluate =

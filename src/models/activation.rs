@@ -1,0 +1,35 @@
+//! The activations that checkpoints name in `config.json`.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::ModelError;
+
+/// A function of each value alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Activation {
+    /// Exact GELU, with the error function.
+    #[default]
+    #[serde(rename = "gelu")]
+    Gelu,
+    /// GELU by tanh.
+    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh")]
+    GeluTanh,
+    /// ReLU.
+    #[serde(rename = "relu")]
+    Relu,
+    /// Hyperbolic tangent.
+    #[serde(rename = "tanh")]
+    Tanh,
+}
+
+impl Activation {
+    pub(super) fn apply(self, x: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(match self {
+            Self::Gelu => x.f_gelu("none")?,
+            Self::GeluTanh => x.f_gelu("tanh")?,
+            Self::Relu => x.f_relu()?,
+            Self::Tanh => x.f_tanh()?,
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! The encoder families, each in a file that reads like its paper. A family is a configuration, read from
+//! `config.json`, that builds an encoder; nothing outside this module knows which family it has.
+//!
+//! `B` examples, `T` tokens, `H` hidden size.
+
+mod attention;
+mod bert;
+mod post_norm;
+
+use std::{fmt::Debug, ops::Range, path::Path};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tch::Tensor;
+
+use super::{
+    Builder, ModelError, TokenBatch, folder::malformed, head::FamilyHead, linear::Kernels,
+};
+
+/// Every `model_type` that can be read.
+pub(super) const FAMILIES: [&str; 1] = ["bert"];
+
+/// What `config.json` says of an encoder, and how the family names and lays out its parameters.
+pub(super) trait Architecture: Debug + Send {
+    /// What all names of the encoder's tensors begin with in a `ForSequenceClassification` checkpoint, with the
+    /// dot: `bert.`. A bare encoder's checkpoint lacks it.
+    fn prefix(&self) -> &'static str;
+
+    /// What names of the parameters of layer `i` begin with, before the number and a dot:
+    /// `bert.encoder.layer.`.
+    fn layers(&self) -> &'static str;
+
+    /// Number of layers.
+    fn depth(&self) -> usize;
+
+    /// `H`.
+    fn width(&self) -> i64;
+
+    /// Rows of the word table.
+    fn vocabulary(&self) -> i64;
+
+    /// Longest input in tokens; `None` where positions are relative and nothing ends.
+    fn longest_input(&self) -> Option<usize>;
+
+    /// Standard deviation of new weights.
+    fn initializer_range(&self) -> f64;
+
+    /// The head that the family's `ForSequenceClassification` has.
+    fn head(&self) -> FamilyHead;
+
+    /// The class of `transformers` for encoder and head: `BertForSequenceClassification`.
+    fn classifier_class(&self) -> &'static str;
+
+    /// The class of `transformers` for the encoder alone.
+    fn encoder_class(&self) -> &'static str;
+
+    /// Takes the encoder's parameters from `builder`.
+    fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError>;
+
+    /// Everything in the configuration that changes what is computed, for the fingerprint.
+    fn computation(&self) -> Value;
+
+    /// The layer that a parameter belongs to; `None` for embeddings, what all layers share, and heads.
+    fn layer_of(&self, name: &str) -> Option<usize> {
+        name.strip_prefix(self.layers())?.split('.').next()?.parse().ok()
+    }
+}
+
+/// An encoder with its weights: `[B, T]` tokens to `[B, T, H]` hidden states, float32. Rows of padding hold
+/// values without meaning, and never change another row.
+///
+/// `dropout` is the probability on embeddings, attention and residual branches; 0 outside training.
+pub(super) trait Encoder: Debug + Send {
+    /// What enters the first layer, `[B, T, H]`. The word table's gradient is sparse: it holds the rows of this
+    /// batch alone.
+    fn embed(&self, batch: &TokenBatch, dropout: f64) -> Result<Tensor, ModelError>;
+
+    /// `[B, T, H]` through some of the layers, in order; the last one's output is the encoder's.
+    fn layers(
+        &self,
+        range: Range<usize>,
+        hidden: Tensor,
+        batch: &TokenBatch,
+        dropout: f64,
+    ) -> Result<Tensor, ModelError>;
+
+    /// Number of layers.
+    fn depth(&self) -> usize;
+
+    /// Operations of the matrix products of one forward pass over `[B, T]` tokens, padding included.
+    fn flops(&self, examples: usize, tokens: usize) -> f64;
+
+    /// The encoder, laid out to be served; takes the trained one apart layer by layer, so that no more than one
+    /// layer exists twice.
+    fn served(self: Box<Self>, kernels: &Kernels) -> Result<Box<dyn Encoder>, ModelError>;
+
+    /// All of it: `[B, T, H]`.
+    fn forward(&self, batch: &TokenBatch, dropout: f64) -> Result<Tensor, ModelError> {
+        self.layers(0..self.depth(), self.embed(batch, dropout)?, batch, dropout)
+    }
+}
+
+/// Reads the architecture that `config.json` of `folder` describes.
+pub(super) fn architecture(
+    folder: &Path,
+    config: &Value,
+) -> Result<Box<dyn Architecture>, ModelError> {
+    let path = folder.join("config.json");
+    let known = || FAMILIES.join(", ");
+    match config.get("model_type").and_then(Value::as_str) {
+        Some("bert") => boxed::<bert::BertConfig>(&path, config),
+        Some(other) => Err(malformed(
+            &path,
+            format!("model_type {other:?} is not supported; this version reads {}", known()),
+        )),
+        None => Err(malformed(&path, format!("has no model_type; expected one of {}", known()))),
+    }
+}
+
+/// A configuration that can say what is wrong with its numbers.
+trait Checked {
+    fn check(&self) -> Result<(), String>;
+}
+
+fn boxed<C: Architecture + Checked + DeserializeOwned + 'static>(
+    path: &Path,
+    config: &Value,
+) -> Result<Box<dyn Architecture>, ModelError> {
+    let architecture: C = serde_json::from_value(config.clone())
+        .map_err(|cause| malformed(path, cause.to_string()))?;
+    architecture.check().map_err(|cause| malformed(path, cause))?;
+    Ok(Box::new(architecture))
+}
+
+/// Numbers of a configuration that must be positive, with their names.
+fn all_positive<const N: usize>(numbers: [(&str, i64); N]) -> Result<(), String> {
+    match numbers.iter().find(|(_, value)| *value <= 0) {
+        Some((name, value)) => Err(format!("`{name}` is {value}, must be positive")),
+        None => Ok(()),
+    }
+}
+
+/// A width that heads share evenly.
+fn divides(heads: i64, (name, width): (&str, i64)) -> Result<(), String> {
+    if width % heads == 0 {
+        Ok(())
+    } else {
+        Err(format!("`{name}` {width} is no multiple of {heads} heads"))
+    }
+}
+
+/// A configuration as JSON: its own fields with their defaults filled in.
+fn as_json(config: &impl Serialize) -> Value {
+    serde_json::to_value(config).unwrap_or_default()
+}
+
+const fn layer_norm_eps() -> f64 {
+    1e-12
+}
+
+const fn initializer_range() -> f64 {
+    0.02
+}
