@@ -91,17 +91,24 @@ impl Linear {
     }
 }
 
-/// Steps of one row, for it to lie between -127 and 127 of them: `[R, input]` to `[R, 1]`.
-fn steps(x: &Tensor) -> Result<Tensor, ModelError> {
+/// Largest whole number of a quantised activation, and of a weight where products are exact.
+const LARGEST: i64 = 127;
+
+/// Largest whole number of a weight where two products are added in 16 bits, as processors without VNNI
+/// instructions do: `2 · 255 · 64 < 2^15`.
+const LARGEST_IN_16_BITS: i64 = 64;
+
+/// Steps of one row, for it to lie between `-n` and `n` of them: `[R, input]` to `[R, 1]`.
+fn steps(x: &Tensor, n: i64) -> Result<Tensor, ModelError> {
     let largest = x.f_abs()?.f_amax([-1i64].as_slice(), true)?;
     // A row of zeros may have any step but 0.
-    Ok(largest.f_div_scalar(127.0)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?)
+    Ok(largest.f_div_scalar(n as f64)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?)
 }
 
 /// Each row as whole numbers of a step of its own, so that no row depends on another: `[R, input]`
 /// uint8 with 0 at 128, and the `[R, 1]` steps.
 fn quantised(x: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
-    let steps = steps(x)?;
+    let steps = steps(x, LARGEST)?;
     let whole = x.f_div(&steps)?.f_quantize_per_tensor(1.0, 128, Kind::QUInt8)?.f_int_repr()?;
     Ok((whole, steps))
 }
@@ -113,6 +120,23 @@ pub(super) struct Kernels {
     arithmetic: Arithmetic,
     /// Present where they compute this arithmetic.
     operators: Option<Arc<Operators>>,
+    /// Largest whole number of an eight-bit weight.
+    largest_weight: i64,
+}
+
+/// [`LARGEST`] if eight-bit products are exact with such weights here, otherwise [`LARGEST_IN_16_BITS`]: too large a
+/// sum would silently stop at the end of its type.
+fn largest_weight(operators: &Operators) -> Result<i64, ModelError> {
+    const SIDE: i64 = 64;
+    let full = |value: i64, kind| Tensor::f_full([SIDE, SIDE], value, (kind, Device::Cpu));
+    let weight = operators.pack_int8(&full(LARGEST, Kind::Int8)?)?;
+    let steps = Tensor::f_ones([SIDE], (Kind::Float, Device::Cpu))?;
+    let zeros = Tensor::f_zeros([SIDE], (Kind::Int64, Device::Cpu))?;
+    let sums = operators.linear_int8(&full(255, Kind::Uint8)?, &weight, &steps, &zeros)?;
+    // 255 stands for 255 - 128.
+    let exact = (SIDE * LARGEST * (255 - 128)) as f64;
+    let is_exact = sums.f_eq(exact)?.f_all()?.f_int64_value(&[])? == 1;
+    Ok(if is_exact { LARGEST } else { LARGEST_IN_16_BITS })
 }
 
 impl Kernels {
@@ -132,10 +156,21 @@ impl Kernels {
                 _ => trial(arithmetic.kind()).and_then(|w| operators.pack(&w)).is_ok(),
             }
         });
-        if arithmetic == Arithmetic::Int8 && operators.is_none() {
-            return Err(ModelError::Arithmetic { arithmetic, device });
+        let largest_weight = match (arithmetic, &operators) {
+            (Arithmetic::Int8, None) => return Err(ModelError::Arithmetic { arithmetic, device }),
+            (Arithmetic::Int8, Some(operators)) => largest_weight(operators)?,
+            _ => LARGEST,
+        };
+        let operators = operators.map(Arc::new);
+        Ok(Self { device, arithmetic, operators, largest_weight })
+    }
+
+    /// What tells these answers from those of the same arithmetic elsewhere, for the fingerprint.
+    pub(super) fn name(&self) -> String {
+        match self.largest_weight {
+            LARGEST => self.arithmetic.to_string(),
+            n => format!("{}, weights to {n}", self.arithmetic),
         }
-        Ok(Self { device, arithmetic, operators: operators.map(Arc::new) })
     }
 
     /// Never [`Arithmetic::Auto`].
@@ -154,7 +189,7 @@ impl Kernels {
         let (weight, product) = match &self.operators {
             None => (weight, Product::Plain),
             Some(operators) if self.arithmetic == Arithmetic::Int8 => {
-                let steps = steps(&weight)?;
+                let steps = steps(&weight, self.largest_weight)?;
                 let whole = weight.f_div(&steps)?.f_round()?.f_to_kind(Kind::Int8)?;
                 let steps = steps.f_view([-1])?;
                 let zeros = Tensor::f_zeros(steps.size(), (Kind::Int64, self.device))?;

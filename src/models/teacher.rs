@@ -143,7 +143,7 @@ impl Teacher {
         let kernels = Kernels::new(device, arithmetic)?;
         let teacher = Self::load(folder, Device::Cpu)?;
         let arithmetic = kernels.arithmetic();
-        let fingerprint = teacher.fingerprint_in(arithmetic)?;
+        let fingerprint = teacher.fingerprint_in(&kernels.name())?;
         let mut parameters = teacher.parameters;
         parameters.release();
         Ok(Self {
@@ -223,11 +223,11 @@ impl Teacher {
     /// Hash of everything that can change an answer: preprocessing version, arithmetic, settings, the
     /// shape of the computation, labels, tokenizer, and every weight with its name.
     pub fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
-        self.fingerprint.clone().map_or_else(|| self.fingerprint_in(self.arithmetic), Ok)
+        let here = || self.fingerprint_in(&self.arithmetic.to_string());
+        self.fingerprint.clone().map_or_else(here, Ok)
     }
 
-    fn fingerprint_in(&self, arithmetic: Arithmetic) -> Result<Fingerprint, ModelError> {
-        let arithmetic = arithmetic.to_string();
+    fn fingerprint_in(&self, arithmetic: &str) -> Result<Fingerprint, ModelError> {
         let mut hasher = blake3::Hasher::new();
         let mut part = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
