@@ -218,13 +218,13 @@ fn apply(
 /// before, which is not finite when any gradient is.
 pub fn clip_by_norm(gradients: &[Gradient], max: f64) -> Result<f64, TchError> {
     let _no_grad = tch::no_grad_guard();
-    let squares = (gradients.iter().filter_map(Gradient::values))
-        .map(|values| values.f_square()?.f_sum(Kind::Double))
+    let norms = (gradients.iter().filter_map(Gradient::values))
+        .map(|values| values.f_norm()?.f_to_kind(Kind::Double))
         .collect::<Result<Vec<_>, _>>()?;
-    if squares.is_empty() {
+    if norms.is_empty() {
         return Ok(0.0);
     }
-    let norm = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Double)?.f_sqrt()?.f_double_value(&[])?;
+    let norm = Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?;
     if norm > max {
         for values in gradients.iter().filter_map(Gradient::values) {
             let _same = values.shallow_clone().f_mul_scalar_(max / norm)?;

@@ -5,7 +5,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::super::{ModelError, TokenBatch};
+use super::super::{ModelError, TokenBatch, layers::dropout};
 
 /// What attention must know of the examples that lie in `R` rows.
 #[derive(Debug)]
@@ -36,12 +36,12 @@ pub(super) fn padding_mask(batch: &TokenBatch, kind: Kind) -> Result<Option<Tens
 }
 
 /// `softmax(Q K^T / √D + bias) V` of each head (Vaswani et al. 2017, arXiv 1706.03762, eq. 1): three of `[R, H]` to
-/// `[B T, H]`.
+/// `[B T, H]`. Dropout is of the softmax's values.
 pub(super) fn attend(
     [query, key, value]: [Tensor; 3],
     heads: i64,
     shape: &Shape,
-    dropout: f64,
+    drop: f64,
 ) -> Result<Tensor, ModelError> {
     let (b, t, hidden) = (shape.examples, shape.tokens, query.size()[1]);
     // [R, H] -> [B, A, T, D]
@@ -49,15 +49,18 @@ pub(super) fn attend(
         let heads = [b, t, heads, hidden / heads];
         rows.f_narrow(0, 0, b * t)?.f_view(heads)?.f_transpose(1, 2)
     };
-    let attended = Tensor::f_scaled_dot_product_attention(
-        &split(query)?,
-        &split(key)?,
-        &split(value)?,
-        shape.bias.as_ref(),
-        dropout,
-        false,
-        None,
-        false,
-    )?;
+    let (query, key, value) = (split(query)?, split(key)?, split(value)?);
+    let attended = if drop > 0.0 {
+        let scale = ((hidden / heads) as f64).sqrt().recip();
+        let scores = query.f_mul_scalar(scale)?.f_matmul(&key.f_transpose(2, 3)?)?;
+        let scores = match &shape.bias {
+            Some(bias) => scores.f_add(bias)?,
+            None => scores,
+        };
+        dropout(scores.f_softmax(-1, None::<Kind>)?, drop)?.f_matmul(&value)?
+    } else {
+        let bias = shape.bias.as_ref();
+        Tensor::f_scaled_dot_product_attention(&query, &key, &value, bias, 0.0, false, None, false)?
+    };
     Ok(attended.f_transpose(1, 2)?.f_reshape([b * t, hidden])?)
 }
