@@ -126,9 +126,7 @@ impl Request<'_> {
         };
         let target = match self.labels.task() {
             None => None,
-            Some(task) => {
-                label().map(|cell| self.target(task, line, &cell)).transpose()?.flatten()
-            }
+            Some(task) => label().map(|cell| self.target(task, line, &cell)).transpose()?.flatten(),
         };
         if target.is_none() && matches!(self.labels, LabelUse::Required(_)) {
             let column = self.columns.label().to_owned();

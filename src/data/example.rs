@@ -49,10 +49,7 @@ impl<L> Target<L> {
     }
 
     /// The same with every label passed through `change`.
-    pub fn try_map<M, E>(
-        self,
-        change: impl FnMut(L) -> Result<M, E>,
-    ) -> Result<Target<M>, E> {
+    pub fn try_map<M, E>(self, change: impl FnMut(L) -> Result<M, E>) -> Result<Target<M>, E> {
         let mut change = change;
         Ok(match self {
             Self::Label(label) => Target::Label(change(label)?),

@@ -213,7 +213,10 @@ mod tests {
     #[test]
     fn a_label_file_has_lines_or_a_json_array() {
         let lines = file("labels.txt", "\u{feff}car\r\nedu \r\n体育\r\n\r\n");
-        assert_eq!(LabelSet::from_file(&lines.1, Task::SingleLabel).unwrap(), set(&["car", "edu", "体育"]));
+        assert_eq!(
+            LabelSet::from_file(&lines.1, Task::SingleLabel).unwrap(),
+            set(&["car", "edu", "体育"])
+        );
         let array = file("labels.json", "[\"b\",\n\"a\"]");
         assert_eq!(LabelSet::from_file(&array.1, Task::SingleLabel).unwrap(), set(&["b", "a"]));
     }

@@ -10,7 +10,7 @@ use std::iter::repeat;
 use std::path::{Path, PathBuf};
 
 use super::error::listed;
-use super::{DataError, Example, LabelError, LabelSet, RawLabel, Record, Target, Task};
+use super::{DataError, Example, LabelSet, RawLabel, Record, Target, Task};
 
 /// The rows of one file, at least one, in the file's order.
 #[derive(Debug, Clone)]
@@ -123,8 +123,9 @@ impl Records {
     }
 
     fn labels(&self) -> impl Iterator<Item = (&RawLabel, usize)> {
-        let of_row = |row: &Record| row.target.iter().flat_map(Target::labels).zip(repeat(row.line));
-        self.rows.iter().flat_map(of_row)
+        self.rows
+            .iter()
+            .flat_map(|row| row.target.iter().flat_map(Target::labels).zip(repeat(row.line)))
     }
 
     fn check_kind(
@@ -165,7 +166,11 @@ impl<'a> Known<'a> {
     fn class(&self, label: &RawLabel) -> Result<usize, Unknown> {
         match label {
             RawLabel::Id(id) if !self.numerals_are_names => {
-                if *id < self.classes.len() { Ok(*id) } else { Err(Unknown::Id(*id)) }
+                if *id < self.classes.len() {
+                    Ok(*id)
+                } else {
+                    Err(Unknown::Id(*id))
+                }
             }
             label => {
                 let name = label.to_string();

@@ -8,7 +8,18 @@ use serde::{Deserialize, Serialize};
 
 /// The kind of answer, as `problem_type` of `transformers` has it.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ValueEnum,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
