@@ -1,7 +1,9 @@
 //! The files of one experiment, read together so that all of them have the same labels.
 
+use std::fs::File;
 use std::path::Path;
 
+use super::read::unreadable;
 use super::{Columns, DataError, Example, LabelError, LabelSet, LabelUse, Task, read_records};
 
 /// Where the files are.
@@ -19,6 +21,18 @@ pub struct SplitFiles<'a> {
     pub task: Task,
     /// The columns of all of them.
     pub columns: &'a Columns,
+}
+
+impl SplitFiles<'_> {
+    /// Opens each file and reads none: for before anything that takes long.
+    pub fn check_there(&self) -> Result<(), DataError> {
+        for path in
+            [Some(self.train), Some(self.dev), self.test, self.label_names].into_iter().flatten()
+        {
+            File::open(path).map_err(|error| unreadable(path, error))?;
+        }
+        Ok(())
+    }
 }
 
 /// Labelled examples by their use; their targets are of `labels`.

@@ -4,15 +4,15 @@
 mod confusion;
 mod label_report;
 mod mean;
-mod of_task;
 mod report;
 mod scores;
+mod task_report;
 mod value_report;
 
 pub use confusion::ConfusionMatrix;
 pub use label_report::LabelReport;
 pub use mean::Mean;
-pub use of_task::Report;
 pub use report::{Averages, ClassificationReport};
 pub use scores::ClassScores;
+pub use task_report::Report;
 pub use value_report::ValueReport;

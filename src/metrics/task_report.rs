@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{ClassificationReport, LabelReport, ValueReport};
 use crate::data::{LabelSet, Target, Task};
@@ -69,10 +69,15 @@ impl Report {
         }
     }
 
-    /// [`scores`](Self::scores) as a JSON object, each name after `prefix`.
-    pub fn scores_json(&self, prefix: &str) -> Map<String, Value> {
+    /// [`scores`](Self::scores) as a JSON object; an undefined one is null.
+    pub fn scores_json(&self) -> Value {
+        self.scores().into_iter().collect()
+    }
+
+    /// [`scores`](Self::scores) for a line of a log.
+    pub fn summary(&self) -> String {
         let scores = self.scores().into_iter();
-        scores.map(|(name, score)| (format!("{prefix}{name}"), score.into())).collect()
+        scores.map(|(name, score)| format!("{name} {score:.4}")).collect::<Vec<_>>().join(", ")
     }
 
     /// What the best epoch is chosen by, to be compared with other epochs': an undefined correlation,
