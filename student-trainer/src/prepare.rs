@@ -48,7 +48,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     } else {
         files(config, Task::default()).check_there()?;
         source = open()?;
-        let task = source.as_ref().map_or_default(|source| source.card().task);
+        let task = source.as_ref().map(|source| source.card().task).unwrap_or_default();
         (objective, data) = (config.objective(task)?, read(task)?);
     }
     let card = source.as_ref().map(|source| source.card().clone());

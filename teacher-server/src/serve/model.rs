@@ -79,10 +79,14 @@ impl Model {
         let joined =
             |part: fn(&Teacher) -> String| teachers().map(part).collect::<Vec<_>>().join(" + ");
         let longest = teachers().map(|teacher| teacher.settings().max_length).max();
-        let (task, labels) = self.members.first().map_or_default(|first| {
-            let labels = first.teacher.labels();
-            (labels.task(), labels.names().to_vec())
-        });
+        let (task, labels) = self
+            .members
+            .first()
+            .map(|first| {
+                let labels = first.teacher.labels();
+                (labels.task(), labels.names().to_vec())
+            })
+            .unwrap_or_default();
         Ok(TeacherCard {
             fingerprint: self.fingerprint()?,
             name: joined(Teacher::name),
