@@ -30,7 +30,7 @@ impl Trainee {
         let parameters = builder.finish()?;
         parameters.set_trainable(|_| true)?;
         let sgd = OptimizerKind::Sgd { momentum: 0.0 };
-        let optimizer = Optimizer::new(sgd, parameters.iter().map(|(_, tensor)| tensor));
+        let optimizer = Optimizer::new(sgd, parameters.iter());
         Ok(Self { model, _parameters: parameters, optimizer, examples })
     }
 

@@ -2,6 +2,7 @@
 //! models or data files.
 
 mod confusion;
+pub mod exact;
 mod mean;
 mod report;
 
