@@ -169,7 +169,8 @@ impl Cli {
             Command::Evaluate(args) => {
                 let (run, device) = (args.run, args.options.compute.device);
                 let weights = run.join(BEST_WEIGHTS);
-                evaluate_model(&args.options, &weights, || Student::load(&run, device))?;
+                let task = Student::task(&run)?;
+                evaluate_model(&args.options, &weights, task, || Student::load(&run, device))?;
             }
             Command::Predict(args) => {
                 let (run, device) = (args.run, args.options.compute.device);

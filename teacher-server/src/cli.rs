@@ -17,7 +17,7 @@ use lectern::{
         ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model,
         predict_with,
     },
-    data::Columns,
+    data::{Columns, Task},
     models::{Arithmetic, HeadKind, Pooling, Teacher},
 };
 
@@ -77,7 +77,7 @@ struct FinetuneArgs {
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]
     train: PathBuf,
-    /// Labelled examples that choose the best epoch
+    /// Labelled examples that choose the best epoch: by accuracy, micro-averaged F1 or Pearson's correlation
     #[arg(long, value_name = "FILE")]
     dev: PathBuf,
     /// Labelled examples for a last report; never used to choose anything
@@ -86,6 +86,9 @@ struct FinetuneArgs {
     /// New folder for the teacher
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// What the label column says of a text, and so which loss and which report it has
+    #[arg(long, value_enum, default_value_t)]
+    task: Task,
     /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
     #[arg(long, value_name = "FILE")]
     label_names: Option<PathBuf>,
@@ -126,7 +129,7 @@ struct FinetuneArgs {
     /// Longest input in tokens; the rest of a text is cut off
     #[arg(long, default_value_t = 128, value_name = "TOKENS")]
     max_length: usize,
-    /// Stop after this many epochs without a better dev accuracy
+    /// Stop after this many epochs without a better score on dev: accuracy, micro F1 or Pearson's correlation
     #[arg(long, default_value_t = 2, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     patience: u32,
     /// Decides the new head, dropout and the order of examples
@@ -187,6 +190,7 @@ impl FinetuneArgs {
             dev: self.dev,
             test: self.test,
             output: self.output,
+            task: self.task,
             label_names: self.label_names,
             trainable_layers: self.trainable_layers,
             epochs: self.epochs as usize,
@@ -220,7 +224,7 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let EvaluateArgs { model, dtype, against, options } = args;
     let device = options.compute.device;
     let load = || Teacher::load_for_serving(model, device, *dtype);
-    evaluate_model(options, &weights(model), load)?;
+    evaluate_model(options, &weights(model), Teacher::task(model)?, load)?;
     if let Some(against) = against {
         let columns = Columns::from(options.columns.clone());
         let agreement =
