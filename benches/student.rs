@@ -79,7 +79,7 @@ impl Ours {
         let parameters = builder.finish()?;
         parameters.set_trainable(|_| true)?;
         let sgd = OptimizerKind::Sgd { momentum: 0.0 };
-        let optimizer = Optimizer::new(sgd, parameters.iter().map(|(_, tensor)| tensor));
+        let optimizer = Optimizer::new(sgd, parameters.iter());
         // The original's tokenizer adds two special tokens.
         let lengths: Vec<usize> = headline_lengths(BATCH * 200).iter().map(|n| n + 2).collect();
         let id = |i: usize, t: usize| (scramble((i * 64 + t) as u64) % VOCABULARY as u64) as i64;

@@ -1,6 +1,6 @@
 //! Files that are written whole or not at all. Knows bytes and folders, not what is in them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,27 @@ pub fn write_atomically_with(
     out.finish()
 }
 
+/// How the names of unfinished files begin and end.
+const PREFIX: &str = ".lectern-";
+const SUFFIX: &str = ".tmp";
+
+/// Removes what processes that were killed left unfinished in `folder`, if there is such a folder. No other process may
+/// be writing to it.
+pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// A file that stands at its path only once it is finished; dropped before, it leaves nothing.
 #[derive(Debug)]
 pub struct PendingFile {
@@ -33,7 +54,7 @@ impl PendingFile {
     /// Begins the file that is to stand at `path`.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".lectern-").suffix(".tmp");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
             // The crate's default 0600 would lock other users out of a finished model; the umask
@@ -115,6 +136,19 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "disk full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names_in(folder.path()), ["summary.json"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        write_atomically(&path, b"whole").unwrap();
+        let killed = PendingFile::create(&path).unwrap();
+        std::mem::forget(killed);
+        assert_eq!(names_in(folder.path()).len(), 2);
+        remove_unfinished(folder.path()).unwrap();
+        assert_eq!(names_in(folder.path()), ["kept"]);
+        remove_unfinished(&folder.path().join("absent")).unwrap();
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Trainee {
         let parameters = builder.finish()?;
         parameters.set_trainable(|_| true)?;
         let sgd = OptimizerKind::Sgd { momentum: 0.0 };
-        let optimizer = Optimizer::new(sgd, parameters.iter().map(|(_, tensor)| tensor));
+        let optimizer = Optimizer::new(sgd, parameters.iter());
         let labels = LabelSet::new((0..classes).map(|class| class.to_string()).collect())?;
         Ok(Self { model, _parameters: parameters, optimizer, examples, labels })
     }

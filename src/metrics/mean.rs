@@ -1,8 +1,13 @@
 //! A running mean that adds and divides once, so that a short last batch weighs what it should.
 
+use serde::{Deserialize, Serialize};
+
+use super::exact;
+
 /// Sum and count of what was added so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
+    #[serde(with = "exact")]
     sum: f64,
     count: usize,
 }
@@ -39,5 +44,15 @@ mod tests {
         assert!((mean.value() - 3.0).abs() < 1e-12);
         assert_eq!(mean.count(), 5);
         assert!(Mean::default().value().is_nan());
+    }
+
+    #[test]
+    fn a_mean_comes_back_from_json_to_the_last_bit() {
+        let mut mean = Mean::default();
+        // A sum whose shortest text has 17 digits.
+        mean.add(0.1 + 0.2, 3);
+        let text = serde_json::to_string(&mean).unwrap();
+        assert!(text.contains("0.30000000000000004"), "{text}");
+        assert_eq!(serde_json::from_str::<Mean>(&text).unwrap(), mean);
     }
 }

@@ -2,6 +2,7 @@
 //! files.
 
 mod confusion;
+pub mod exact;
 mod label_report;
 mod mean;
 mod report;

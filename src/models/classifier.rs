@@ -30,14 +30,17 @@ pub trait Classifier {
     /// [`predict`](Self::predict) of a batch that was prepared elsewhere.
     fn predict_batch(&self, batch: &TokenBatch) -> Result<Vec<Vec<f32>>, ModelError> {
         let _no_grad = tch::no_grad_guard();
-        let examples = batch.lengths.len();
-        let logits =
-            self.logits(batch)?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-        let classes = self.labels().len();
-        let mut values = vec![0f32; examples * classes];
-        logits.f_copy_data(&mut values, examples * classes)?;
-        Ok(values.chunks_exact(classes).map(<[f32]>::to_vec).collect())
+        rows(&self.logits(batch)?)
     }
+}
+
+/// `[B, C]` on any device to `B` rows of `C` on the CPU.
+pub fn rows(logits: &Tensor) -> Result<Vec<Vec<f32>>, ModelError> {
+    let (examples, classes) = logits.size2()?;
+    let logits = logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut values = vec![0f32; (examples * classes) as usize];
+    logits.f_copy_data(&mut values, (examples * classes) as usize)?;
+    Ok(values.chunks_exact(classes as usize).map(<[f32]>::to_vec).collect())
 }
 
 /// A model's answer to one text.

@@ -30,6 +30,8 @@ pub enum Init {
 #[derive(Debug, Default)]
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
+    /// The names as the model took them while it was built.
+    built: Vec<String>,
     /// Values in tensors that were released.
     released: usize,
 }
@@ -38,6 +40,12 @@ impl Parameters {
     /// Name and tensor, in order. The tensors share memory with the model's.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The names in the order in which the model was built, which is that of `parameters()` in PyTorch: embeddings, the
+    /// first layer to the last, the head.
+    pub fn as_built(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.built.iter().map(String::as_str)
     }
 
     /// Number of values in all tensors, released ones included.
@@ -127,7 +135,10 @@ impl Builder {
                 Tensor::f_rand(shape, options)?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?
             }
         };
-        self.built.borrow_mut().tensors.insert(name.to_owned(), tensor.shallow_clone());
+        let mut built = self.built.borrow_mut();
+        if built.tensors.insert(name.to_owned(), tensor.shallow_clone()).is_none() {
+            built.built.push(name.to_owned());
+        }
         Ok(tensor)
     }
 

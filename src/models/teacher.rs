@@ -171,6 +171,25 @@ impl Teacher {
         self.head.forward(&self.encoder.forward(batch, p)?, batch, p)
     }
 
+    /// `[B, T, H]` hidden states after the first `layers` encoder layers, without dropout: what
+    /// [`forward_from`](Self::forward_from) goes on with.
+    pub fn hidden_after(&self, layers: usize, batch: &TokenBatch) -> Result<Tensor, ModelError> {
+        self.encoder.layers(0..layers, self.encoder.embed(batch, 0.0)?, batch, 0.0)
+    }
+
+    /// [`forward`](Self::forward) from the `[B, T, H]` that enters layer `layer`, counted from 0. Rows of padding may
+    /// hold anything finite.
+    pub fn forward_from(
+        &self,
+        layer: usize,
+        hidden: Tensor,
+        batch: &TokenBatch,
+        p: f64,
+    ) -> Result<Tensor, ModelError> {
+        let hidden = self.encoder.layers(layer..self.layers(), hidden, batch, p)?;
+        self.head.forward(&hidden, batch, p)
+    }
+
     #[cfg(test)]
     pub(super) fn hidden_and_pooled(
         &self,
@@ -202,6 +221,16 @@ impl Teacher {
     /// Number of encoder layers.
     pub fn layers(&self) -> usize {
         self.encoder.depth()
+    }
+
+    /// `H`, the size of a hidden state.
+    pub fn width(&self) -> usize {
+        self.architecture.width() as usize
+    }
+
+    /// Name of the encoder's table of word embeddings.
+    pub fn word_table(&self) -> String {
+        self.architecture.word_table()
     }
 
     /// The encoder layer that a parameter belongs to; `None` for embeddings, what all layers share, and the

@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use safetensors::{Dtype, tensor::TensorView};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{ModelError, pickle::read_checkpoint};
-use crate::files::write_atomically;
+pub(super) use crate::tensor_file::bytes;
+use crate::tensor_file::write_tensors;
 
 /// All tensors of a model folder, from `model.safetensors` or `pytorch_model.bin`, with the file's path.
 pub(super) fn find_weights(
@@ -56,34 +56,8 @@ pub fn write_weights<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
 ) -> Result<(), ModelError> {
-    let data = tensors
-        .map(|(name, tensor)| {
-            let shape = tensor.size().iter().map(|&d| d as usize).collect::<Vec<_>>();
-            Ok((name, shape, bytes(tensor)?))
-        })
-        .collect::<Result<Vec<_>, ModelError>>()?;
-    let malformed = |cause: safetensors::SafeTensorError| ModelError::Malformed {
-        path: path.to_owned(),
-        cause: cause.to_string(),
-    };
-    let views = data
-        .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(malformed)?))
-        })
-        .collect::<Result<Vec<_>, ModelError>>()?;
     // `transformers` refuses a file that does not name its framework.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(malformed)?;
-    write_atomically(path, &file)
+    let texts = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    write_tensors(path, tensors, texts)
         .map_err(|source| ModelError::Read { path: path.to_owned(), source })
-}
-
-/// A float32 tensor's values as little-endian bytes.
-pub(super) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, ModelError> {
-    let tensor =
-        tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-    let mut bytes = vec![0; tensor.numel() * 4];
-    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(bytes)
 }

@@ -1,5 +1,8 @@
-//! What fine-tuning a teacher and training a student share: losses, optimizers, schedules.
+//! What fine-tuning a teacher and training a student share: losses, optimizers, schedules, checkpoints.
 
+mod checkpoint;
+mod cross_entropy;
+mod gradient;
 mod losses;
 mod optimizer;
 mod schedule;
@@ -7,7 +10,10 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{Checkpoint, CheckpointError, Settings, step_seed};
+pub use cross_entropy::{ClassWeights, CrossEntropy};
+pub use gradient::{Gradient, clip_by_norm};
 pub use losses::{Loss, SoftTargets};
-pub use optimizer::{Gradient, Optimizer, OptimizerKind, clip_by_norm};
-pub use schedule::warm_up_then_decay;
+pub use optimizer::{Optimizer, OptimizerError, OptimizerKind};
+pub use schedule::{Decay, Schedule};
 pub use targets::HardTargets;

@@ -4,8 +4,12 @@
 //! the rows of its batch here: the rest of the table costs nothing and keeps its moments (the "lazy"
 //! variant of Adam; weight decay also reaches only touched rows).
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
+
+use super::gradient::{self, Gradient};
 
 /// The rule of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,29 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// What the parts of a parameter's state are called in a checkpoint.
+const VALUE: &str = "value";
+const FIRST: &str = "first";
+const SECOND: &str = "second";
+
+/// Why state does not fit an optimizer.
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizerError {
+    /// A trained parameter without its value.
+    #[error("{0} is not in it")]
+    Missing(String),
+    /// Something of no trained parameter.
+    #[error("{0} is not of this model, or not trained")]
+    Unknown(String),
+    /// A tensor of another shape.
+    #[error("{name}: expected shape {expected:?}, found {found:?}")]
+    #[expect(missing_docs, reason = "said by the message")]
+    Shape { name: String, expected: Vec<i64>, found: Vec<i64> },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] TchError),
+}
+
 /// State of an optimizer over a fixed list of parameters.
 #[derive(Debug)]
 pub struct Optimizer {
@@ -39,58 +66,42 @@ pub struct Optimizer {
 
 #[derive(Debug)]
 struct Parameter {
+    name: String,
     value: Tensor,
+    /// Factor of the learning rate.
+    rate: f64,
     /// Momentum or first moment; made when first needed.
     first: Option<Tensor>,
     /// Second moment.
     second: Option<Tensor>,
 }
 
-/// What a parameter's loss gradient is.
-#[derive(Debug)]
-pub enum Gradient {
-    /// The loss does not depend on the parameter.
-    Absent,
-    /// Of the parameter's own shape.
-    Dense(Tensor),
-    /// Zero but for some rows, as an embedding lookup gives it.
-    Rows {
-        /// `[U]` distinct row numbers.
-        rows: Tensor,
-        /// `[U, ..]` their gradients.
-        values: Tensor,
-    },
-}
-
-impl Gradient {
-    fn new(gradient: Tensor) -> Result<Self, TchError> {
-        if !gradient.defined() {
-            return Ok(Self::Absent);
-        }
-        if !gradient.is_sparse() {
-            return Ok(Self::Dense(gradient));
-        }
-        let summed = gradient.f_coalesce()?;
-        Ok(Self::Rows { rows: summed.f_indices()?.f_select(0, 0)?, values: summed.f_values()? })
-    }
-
-    /// The values that are not zero by construction.
-    pub fn values(&self) -> Option<&Tensor> {
-        match self {
-            Self::Absent => None,
-            Self::Dense(values) | Self::Rows { values, .. } => Some(values),
-        }
-    }
-}
-
 impl Optimizer {
-    /// An optimizer of `parameters`; those that do not require gradients are left out.
-    pub fn new<'a>(kind: OptimizerKind, parameters: impl Iterator<Item = &'a Tensor>) -> Self {
+    /// An optimizer of named `parameters`; those that do not require gradients are left out.
+    pub fn new<'a>(
+        kind: OptimizerKind,
+        parameters: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Self {
         let parameters = parameters
-            .filter(|tensor| tensor.requires_grad())
-            .map(|tensor| Parameter { value: tensor.shallow_clone(), first: None, second: None })
+            .filter(|(_, tensor)| tensor.requires_grad())
+            .map(|(name, tensor)| Parameter {
+                name: name.to_owned(),
+                value: tensor.shallow_clone(),
+                rate: 1.0,
+                first: None,
+                second: None,
+            })
             .collect();
         Self { kind, parameters, step: 0 }
+    }
+
+    /// Gives each parameter, by its name, a learning rate of its own: `rate` times that of the step.
+    #[must_use]
+    pub fn with_rates(mut self, rate: impl Fn(&str) -> f64) -> Self {
+        for parameter in &mut self.parameters {
+            parameter.rate = rate(&parameter.name);
+        }
+        self
     }
 
     /// Gradients of `loss` in the order of the parameters.
@@ -102,11 +113,17 @@ impl Optimizer {
             .collect()
     }
 
+    /// Gradients of the sum of several losses, from those of each.
+    pub fn sum(&self, sum: Vec<Gradient>, more: Vec<Gradient>) -> Result<Vec<Gradient>, TchError> {
+        gradient::add(sum, more, self.parameters.iter().map(|p| &p.value))
+    }
+
     /// Updates every parameter with the [`gradients`](Self::gradients) at learning rate `lr`.
     pub fn step(&mut self, gradients: &[Gradient], lr: f64) -> Result<(), TchError> {
         let _no_grad = tch::no_grad_guard();
         self.step += 1;
         for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
+            let lr = lr * parameter.rate;
             match gradient {
                 Gradient::Absent => {}
                 Gradient::Dense(g) => parameter.update(self.kind, g, lr, self.step)?,
@@ -116,6 +133,57 @@ impl Optimizer {
             }
         }
         Ok(())
+    }
+
+    /// Steps taken so far.
+    pub(super) const fn steps(&self) -> i32 {
+        self.step
+    }
+
+    /// Every value and moment, named for a checkpoint.
+    pub(super) fn tensors(&self) -> Vec<(String, &Tensor)> {
+        let parts = self.parameters.iter().flat_map(|p| {
+            let parts =
+                [(VALUE, Some(&p.value)), (FIRST, p.first.as_ref()), (SECOND, p.second.as_ref())];
+            parts.map(|(part, tensor)| Some((format!("{part}/{}", p.name), tensor?)))
+        });
+        parts.flatten().collect()
+    }
+
+    /// Puts [`tensors`](Self::tensors) back; `found` must be of the same parameters.
+    pub(super) fn restore(
+        &mut self,
+        step: i32,
+        found: &mut HashMap<String, Tensor>,
+    ) -> Result<(), OptimizerError> {
+        let _no_grad = tch::no_grad_guard();
+        for parameter in &mut self.parameters {
+            let mut take = |part: &str| {
+                let name = format!("{part}/{}", parameter.name);
+                let tensor = found.remove(&name);
+                let (expected, size) = (parameter.value.size(), tensor.as_ref().map(Tensor::size));
+                match size {
+                    Some(size) if size != expected => {
+                        Err(OptimizerError::Shape { name, expected, found: size })
+                    }
+                    _ => Ok(tensor.map(|tensor| (name, tensor))),
+                }
+            };
+            let (value, first, second) = (take(VALUE)?, take(FIRST)?, take(SECOND)?);
+            let device = parameter.value.device();
+            let moment = |moment: Option<(String, Tensor)>| {
+                moment.map(|(_, tensor)| tensor.f_to_device(device)).transpose()
+            };
+            let (_, value) =
+                value.ok_or_else(|| OptimizerError::Missing(parameter.name.clone()))?;
+            parameter.value.f_copy_(&value)?;
+            (parameter.first, parameter.second) = (moment(first)?, moment(second)?);
+        }
+        self.step = step;
+        match found.keys().min() {
+            None => Ok(()),
+            Some(name) => Err(OptimizerError::Unknown(name.clone())),
+        }
     }
 }
 
@@ -212,23 +280,4 @@ fn apply(
         }
     }
     Ok(())
-}
-
-/// Scales the gradients, in place, so that their joint Euclidean norm is at most `max`; returns the norm
-/// before, which is not finite when any gradient is.
-pub fn clip_by_norm(gradients: &[Gradient], max: f64) -> Result<f64, TchError> {
-    let _no_grad = tch::no_grad_guard();
-    let norms = (gradients.iter().filter_map(Gradient::values))
-        .map(|values| values.f_norm()?.f_to_kind(Kind::Double))
-        .collect::<Result<Vec<_>, _>>()?;
-    if norms.is_empty() {
-        return Ok(0.0);
-    }
-    let norm = Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?;
-    if norm > max {
-        for values in gradients.iter().filter_map(Gradient::values) {
-            let _same = values.shallow_clone().f_mul_scalar_(max / norm)?;
-        }
-    }
-    Ok(norm)
 }

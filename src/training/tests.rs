@@ -1,12 +1,16 @@
-//! Losses and optimizers against PyTorch; fixtures by `tests/fixtures/make_losses.py` and
-//! `make_optimizers.py`.
+//! Losses and optimizers against PyTorch; fixtures by `tests/fixtures/make_losses.py`, `make_cross_entropy.py` and
+//! `make_optimizers.py`. Checkpoints against the optimizer that wrote them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::{Gradient, HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets, clip_by_norm};
+use super::{
+    Checkpoint, ClassWeights, CrossEntropy, Gradient, HardTargets, Loss, Optimizer, OptimizerKind,
+    Settings, SoftTargets, clip_by_norm, step_seed,
+};
 use crate::data::{LabelSet, Target, Task};
 
 fn tensor(rows: &[Vec<f64>]) -> Tensor {
@@ -145,7 +149,7 @@ fn every_optimizer_takes_the_steps_of_pytorch() {
     let fixture = optimizers();
     for case in &fixture.cases {
         let p = tensor(&fixture.start).to_kind(Kind::Float).set_requires_grad(true);
-        let mut optimizer = Optimizer::new(case.kind(), std::iter::once(&p));
+        let mut optimizer = Optimizer::new(case.kind(), std::iter::once(("p", &p)));
         for (gradient, after) in fixture.gradients.iter().zip(&case.after) {
             let gradient = Gradient::Dense(tensor(gradient).to_kind(Kind::Float));
             optimizer.step(&[gradient], case.lr).unwrap();
@@ -162,8 +166,8 @@ fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
         let start = tensor(&fixture.start).to_kind(Kind::Float);
         let sparse = start.copy().set_requires_grad(true);
         let dense = start.narrow(0, 0, 2).copy().set_requires_grad(true);
-        let mut on_sparse = Optimizer::new(case.kind(), std::iter::once(&sparse));
-        let mut on_dense = Optimizer::new(case.kind(), std::iter::once(&dense));
+        let mut on_sparse = Optimizer::new(case.kind(), std::iter::once(("p", &sparse)));
+        let mut on_dense = Optimizer::new(case.kind(), std::iter::once(("p", &dense)));
         let rows = Tensor::from_slice(&[0i64, 1]);
         for gradient in &fixture.gradients {
             let values = tensor(gradient).to_kind(Kind::Float).narrow(0, 0, 2);
@@ -194,4 +198,234 @@ fn clipping_scales_all_gradients_by_their_joint_norm() {
     assert!(difference(gradients[1].values().unwrap(), &Tensor::from_slice(&[0.0f32, 0.8])) < 1e-6);
     let unchanged = clip_by_norm(&gradients, 1.0).unwrap();
     assert!((unchanged - 1.0).abs() < 1e-6);
+}
+
+#[derive(Deserialize)]
+struct CrossEntropies {
+    logits: Vec<Vec<f64>>,
+    labels: Vec<i64>,
+    balanced: Vec<f64>,
+    balanced_without_class_1: Vec<Option<f64>>,
+    cases: Vec<CrossEntropyCase>,
+}
+
+#[derive(Deserialize)]
+struct CrossEntropyCase {
+    weights: Option<Vec<f64>>,
+    smoothing: f64,
+    value: f64,
+    gradient: Vec<Vec<f64>>,
+}
+
+fn cross_entropies() -> CrossEntropies {
+    serde_json::from_str(include_str!("../../tests/fixtures/cross_entropy.json")).unwrap()
+}
+
+impl CrossEntropyCase {
+    fn loss(&self) -> CrossEntropy {
+        CrossEntropy::new(self.weights.clone(), self.smoothing, Device::Cpu).unwrap()
+    }
+}
+
+fn indices(labels: &[i64]) -> impl Iterator<Item = usize> {
+    labels.iter().map(|&label| label as usize)
+}
+
+#[test]
+fn weighted_and_smoothed_cross_entropy_and_its_gradient_agree_with_pytorch() {
+    let fixture = cross_entropies();
+    assert_eq!(fixture.cases.len(), 9);
+    for case in &fixture.cases {
+        let logits = tensor(&fixture.logits).to_kind(Kind::Float).set_requires_grad(true);
+        let loss = case.loss();
+        let sum = loss.sum(&logits, &Tensor::from_slice(&fixture.labels)).unwrap();
+        let mean = sum / loss.weight(indices(&fixture.labels));
+        assert!((mean.double_value(&[]) - case.value).abs() < ROUNDING, "{:?}", case.weights);
+        mean.backward();
+        let gradient = tensor(&case.gradient);
+        assert!(difference(&logits.grad(), &gradient) < ROUNDING, "{:?}", case.weights);
+    }
+}
+
+#[test]
+fn balanced_class_weights_are_those_of_scikit_learn() {
+    let fixture = cross_entropies();
+    let close = |found: f64, expected: f64| (found - expected).abs() < 1e-12;
+    let balanced = ClassWeights::Balanced.of(&[2, 1, 3, 1]).unwrap();
+    assert!(balanced.iter().zip(&fixture.balanced).all(|(&a, &b)| close(a, b)), "{balanced:?}");
+    // scikit-learn has no weight for a class without examples.
+    let absent = ClassWeights::Balanced.of(&[3, 0, 1, 2]).unwrap();
+    let expected = fixture.balanced_without_class_1.iter().map(|weight| weight.unwrap_or(0.0));
+    assert!(absent.iter().zip(expected).all(|(&a, b)| close(a, b)), "{absent:?}");
+}
+
+#[test]
+fn class_weights_are_balanced_or_one_positive_number_for_each_label() {
+    assert_eq!("balanced".parse(), Ok(ClassWeights::Balanced));
+    assert_eq!("1, 2.5".parse(), Ok(ClassWeights::Given(vec![1.0, 2.5])));
+    for wrong in ["", "1,,2", "1,0", "1,-2", "1,nan", "inf", "even"] {
+        assert!(wrong.parse::<ClassWeights>().is_err(), "{wrong}");
+    }
+    let two = ClassWeights::Given(vec![1.0, 2.0]);
+    assert_eq!(two.of(&[5, 5, 5]), Err("2 weights for 3 labels".to_owned()));
+}
+
+/// A word table and a matrix on it; the loss of labelled words.
+struct Words {
+    table: Tensor,
+    output: Tensor,
+    optimizer: Optimizer,
+}
+
+impl Words {
+    fn new() -> Self {
+        let fresh = |shape: [i64; 2], last: i64| {
+            let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu));
+            (values.remainder(last).view(shape) / 10.0).set_requires_grad(true)
+        };
+        let (table, output) = (fresh([9, 4], 7), fresh([4, 3], 5));
+        let adamw = OptimizerKind::AdamW { weight_decay: 0.01 };
+        let parameters = [("output", &output), ("table", &table)];
+        let optimizer = Optimizer::new(adamw, parameters.into_iter());
+        Self { table, output, optimizer }
+    }
+
+    fn gradients(
+        &self,
+        loss: &CrossEntropy,
+        words: &[i64],
+        labels: &[i64],
+        by: f64,
+    ) -> Vec<Gradient> {
+        let words = Tensor::embedding(&self.table, &Tensor::from_slice(words), -1, false, true);
+        let logits = words.matmul(&self.output);
+        let sum = loss.sum(&logits, &Tensor::from_slice(labels)).unwrap();
+        self.optimizer.gradients(&(sum / by)).unwrap()
+    }
+
+    fn dense(&self, gradient: &Gradient) -> Tensor {
+        match gradient {
+            Gradient::Dense(dense) => dense.shallow_clone(),
+            Gradient::Rows { rows, values } => {
+                self.table.detach().zeros_like().index_copy(0, rows, values)
+            }
+            Gradient::Absent => panic!("absent"),
+        }
+    }
+}
+
+#[test]
+fn gradients_of_unequal_batches_add_up_to_those_of_the_whole() {
+    let model = Words::new();
+    let (words, labels) = ([1, 3, 3, 8, 1, 0, 5], [0, 2, 1, 1, 0, 2, 2]);
+    for weights in [None, Some(vec![0.5, 2.0, 1.5])] {
+        let loss = CrossEntropy::new(weights, 0.1, Device::Cpu).unwrap();
+        let by = loss.weight(indices(&labels));
+        let whole = model.gradients(&loss, &words, &labels, by);
+        let sum = [0..3, 3..6, 6..7]
+            .into_iter()
+            .map(|part| model.gradients(&loss, &words[part.clone()], &labels[part], by))
+            .reduce(|sum, more| model.optimizer.sum(sum, more).unwrap());
+        for (sum, whole) in sum.unwrap().iter().zip(&whole) {
+            assert!(difference(&model.dense(sum), &model.dense(whole)) < ROUNDING);
+        }
+        let Gradient::Rows { rows, .. } = &whole[1] else { panic!("the table's is not sparse") };
+        assert_eq!(rows.size(), [5], "words 0, 1, 3, 5, 8");
+    }
+}
+
+#[test]
+fn a_parameter_with_half_the_rate_moves_as_under_half_the_learning_rate() {
+    let (half, whole) = (Words::new(), Words::new());
+    let mut half = Words {
+        optimizer: half.optimizer.with_rates(|name| if name == "table" { 0.5 } else { 1.0 }),
+        ..half
+    };
+    let mut whole = whole;
+    let loss = CrossEntropy::new(None, 0.0, Device::Cpu).unwrap();
+    let gradients = whole.gradients(&loss, &[1, 2], &[0, 1], 2.0);
+    half.optimizer.step(&gradients, 0.2).unwrap();
+    whole.optimizer.step(&gradients, 0.1).unwrap();
+    assert!(difference(&half.table, &whole.table) < 1e-12);
+    assert!(difference(&half.output, &whole.output) > 0.05);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Position {
+    step: usize,
+}
+
+fn settings(lr: f64) -> Settings {
+    let settings = json!({"lr": lr, "seed": 1});
+    settings.as_object().unwrap().clone()
+}
+
+#[test]
+fn a_training_from_a_checkpoint_takes_the_same_steps_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint::new(folder.path().join("checkpoint"), settings(0.1));
+    let loss = CrossEntropy::new(None, 0.0, Device::Cpu).unwrap();
+    let step = |model: &mut Words, word: i64| {
+        let gradients = model.gradients(&loss, &[word, 4], &[0, 1], 2.0);
+        model.optimizer.step(&gradients, 0.1).unwrap();
+    };
+    let mut uninterrupted = Words::new();
+    assert!(!checkpoint.exists());
+    checkpoint.write(&uninterrupted.optimizer, &Position { step: 0 }).unwrap();
+    for word in 0..3 {
+        step(&mut uninterrupted, word);
+    }
+    checkpoint.write(&uninterrupted.optimizer, &Position { step: 3 }).unwrap();
+
+    let mut resumed = Words::new();
+    let position: Position = checkpoint.resume(&mut resumed.optimizer).unwrap();
+    assert_eq!(position, Position { step: 3 });
+    for word in 3..6 {
+        step(&mut uninterrupted, word);
+        step(&mut resumed, word);
+    }
+    assert!(resumed.table.equal(&uninterrupted.table));
+    assert!(resumed.output.equal(&uninterrupted.output));
+    checkpoint.remove().unwrap();
+    assert!(!checkpoint.exists());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_gone_on_from_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let model = Words::new();
+    let checkpoint = Checkpoint::new(path.clone(), settings(0.1));
+    checkpoint.write(&model.optimizer, &Position { step: 0 }).unwrap();
+    let said = |settings, optimizer: &mut Optimizer| {
+        let checkpoint = Checkpoint::new(path.clone(), settings);
+        checkpoint.resume::<Position>(optimizer).unwrap_err().to_string()
+    };
+
+    let other = said(settings(0.2), &mut Words::new().optimizer);
+    assert!(other.contains("\n  lr: 0.1, now 0.2") && !other.contains("seed"), "{other}");
+    let mut fewer = json!({"seed": 1, "epochs": 3}).as_object().unwrap().clone();
+    let absent = said(std::mem::take(&mut fewer), &mut Words::new().optimizer);
+    assert!(absent.contains("lr: 0.1, now absent\n  epochs: absent, now 3"), "{absent}");
+
+    let table = Tensor::zeros([9, 5], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let parameters = [("table", &table)];
+    let mut other = Optimizer::new(OptimizerKind::Adam, parameters.into_iter());
+    let shape = said(settings(0.1), &mut other);
+    assert!(shape.contains("value/table: expected shape [9, 5], found [9, 4]"), "{shape}");
+
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    let cut = said(settings(0.1), &mut Words::new().optimizer);
+    assert!(cut.contains("checkpoint: the checkpoint cannot be read"), "{cut}");
+}
+
+#[test]
+fn every_batch_of_every_seed_has_randomness_of_its_own() {
+    let mut seeds: Vec<i64> =
+        (0..20).flat_map(|seed| (0..50).map(move |batch| step_seed(seed, batch))).collect();
+    assert_eq!(seeds[0], step_seed(0, 0));
+    seeds.sort_unstable();
+    seeds.dedup();
+    assert_eq!(seeds.len(), 1000);
 }

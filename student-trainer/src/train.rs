@@ -140,9 +140,8 @@ impl<'a> Run<'a> {
         device: Device,
     ) -> anyhow::Result<Self> {
         student.parameters().set_trainable(|_| true)?;
-        let tensors = student.parameters().iter().map(|(_, tensor)| tensor);
         Ok(Self {
-            optimizer: Optimizer::new(config.optimizer, tensors),
+            optimizer: Optimizer::new(config.optimizer, student.parameters().iter()),
             soft,
             config,
             prepared,

@@ -60,6 +60,11 @@ pub(super) trait Architecture: Debug + Send {
     /// Everything in the configuration that changes what is computed, for the fingerprint.
     fn computation(&self) -> Value;
 
+    /// Name of the table of word embeddings.
+    fn word_table(&self) -> String {
+        format!("{}embeddings.word_embeddings.weight", self.prefix())
+    }
+
     /// The layer that a parameter belongs to; `None` for embeddings, what all layers share, and heads.
     fn layer_of(&self, name: &str) -> Option<usize> {
         name.strip_prefix(self.layers())?.split('.').next()?.parse().ok()

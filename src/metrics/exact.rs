@@ -1,0 +1,15 @@
+//! Float64 in JSON to the last bit, for `#[serde(with = "exact")]`: as text, because the parser of JSON numbers rounds
+//! the longest of them wrong.
+
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+/// Writes the shortest text that reads back as the same number.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Reads it back.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
