@@ -13,7 +13,7 @@ use lectern::{
     metrics::Mean,
     models::{Classifier as _, HeadKind, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
-    training::{HardTargets, Optimizer, OptimizerKind, clip_by_norm, warm_up_then_decay},
+    training::{Decay, HardTargets, Optimizer, OptimizerKind, Schedule, clip_by_norm},
 };
 use tch::Device;
 use tracing::info;
@@ -135,11 +135,12 @@ fn train(teacher: &Teacher, data: &Splits, config: &FinetuneConfig) -> anyhow::R
     let tokens = tokenise(teacher.tokenizer(), &data.train, config.max_length)?;
     let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
     let kind = OptimizerKind::AdamW { weight_decay: config.weight_decay };
-    let mut optimizer = Optimizer::new(kind, teacher.parameters().iter().map(|(_, t)| t));
+    let mut optimizer = Optimizer::new(kind, teacher.parameters().iter());
     let steps_per_epoch = tokens.len().div_ceil(config.batch_size);
     let steps = steps_per_epoch * config.epochs;
     let warm_up = (steps as f64 * config.warm_up).round() as usize;
 
+    let schedule = Schedule { decay: Decay::Linear, warm_up, total: steps };
     let mut step = 0;
     let mut best: Option<(f64, usize)> = None;
     for epoch in 1..=config.epochs {
@@ -162,7 +163,7 @@ fn train(teacher: &Teacher, data: &Splits, config: &FinetuneConfig) -> anyhow::R
                  lower --lr",
                 step + 1
             );
-            optimizer.step(&gradients, config.lr * warm_up_then_decay(step, warm_up, steps))?;
+            optimizer.step(&gradients, config.lr * schedule.factor(step))?;
             step += 1;
             mean.add(value * batch.len() as f64, batch.len());
             progress.step(|| format!("loss {:.4}", mean.value()));
