@@ -60,11 +60,11 @@ impl Evaluation {
     }
 }
 
-/// The `evaluate` command: reads the data, then loads the model, and prints the report. `weights` is
-/// the model's weight file.
+/// The `evaluate` command: reads the data, then loads the model, and prints the report. `bytes` is
+/// the size of the model's weights on disk.
 pub fn evaluate_model<M: Classifier>(
     options: &EvaluateOptions,
-    weights: &Path,
+    bytes: u64,
     load: impl FnOnce() -> Result<M, ModelError>,
 ) -> Result<(), CommandError> {
     options.compute.set_threads();
@@ -75,7 +75,6 @@ pub fn evaluate_model<M: Classifier>(
     let evaluation = judge(&model, &examples)?;
     evaluation.say_truncated(options.data.display());
     if let Some(path) = &options.json {
-        let bytes = weights.metadata().map_or(0, |metadata| metadata.len());
         let json = evaluation.to_json(&model, bytes, options.compute.threads());
         write_atomically(path, format!("{json:#}\n").as_bytes())
             .map_err(cannot_write(path.display()))?;

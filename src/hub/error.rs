@@ -116,7 +116,7 @@ pub enum HubError {
 }
 
 fn wanted(file: Option<&str>, commit: &str) -> String {
-    file.map_or_else(|| format!("commit {commit}"), |file| format!("{file} of commit {commit}"))
+    file.map_or_else(|| format!("revision {commit}"), |file| format!("{file} of commit {commit}"))
 }
 
 const fn remedy(status: u16) -> &'static str {
@@ -140,9 +140,9 @@ impl HubError {
                 ureq::Error::Json(_) => Self::Strange { name, endpoint },
                 cause => Self::Unreachable { name, endpoint, file, cause: cause.to_string() },
             },
-            ApiError::MissingHeader(_) | ApiError::InvalidHeader(_) | ApiError::ParseIntError(_) => {
-                Self::Strange { name, endpoint }
-            }
+            ApiError::MissingHeader(_)
+            | ApiError::InvalidHeader(_)
+            | ApiError::ParseIntError(_) => Self::Strange { name, endpoint },
             ApiError::TooManyRetries(cause) => {
                 Self::Broken { name, endpoint, file, cause: cause.to_string() }
             }

@@ -15,8 +15,14 @@ const TOKENIZER: [&str; 3] =
     ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
 /// What a tokenizer can be built from, where there is no `tokenizer.json`.
-const VOCABULARIES: [&str; 6] =
-    ["vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model"];
+const VOCABULARIES: [&str; 6] = [
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+];
 
 /// Those of the files `listed` that a model is read from, without the shards that an index names; or
 /// what is not there and must be.
@@ -34,7 +40,8 @@ pub(super) fn wanted(listed: &[String]) -> Result<Vec<String>, &'static str> {
     }
     let beside = TOKENIZER.iter().filter(|name| has(name));
     wanted.extend(vocabularies.into_iter().chain(beside).map(|name| (*name).to_owned()));
-    let weights = WEIGHTS.iter().flat_map(|name| [(*name).to_owned(), format!("{name}{INDEX_SUFFIX}")]);
+    let weights =
+        WEIGHTS.iter().flat_map(|name| [(*name).to_owned(), format!("{name}{INDEX_SUFFIX}")]);
     let weights = weights.into_iter().find(|name| listed.contains(name));
     wanted.push(weights.ok_or("model.safetensors, pytorch_model.bin or an index of either")?);
     Ok(wanted)

@@ -21,11 +21,14 @@ use hf_hub::{
 use tracing::{info, warn};
 
 pub use self::error::HubError;
-pub use self::name::repository_of;
-use self::{files::Missing, name::Name, progress::Log};
+pub use self::name::Name;
+use self::{files::Missing, progress::Log};
 
 /// How often a broken download is taken up again before it is an error.
 const RETRIES: usize = 3;
+
+/// What errors call the answer that names all files of a repository.
+const LISTING: &str = "its list of files";
 
 /// Where the hub is, and how it may be used.
 #[derive(Debug, Clone)]
@@ -81,7 +84,8 @@ impl Hub {
     /// The folder of a name that is whole in the cache, or what it lacks.
     fn cached(&self, name: &Name) -> Result<Result<PathBuf, Missing>, HubError> {
         let repo = self.cache().repo(name.repo());
-        let reference = self.cache.join(name.repo().folder_name()).join("refs").join(&name.revision);
+        let reference =
+            self.cache.join(name.repo().folder_name()).join("refs").join(&name.revision);
         let commit = match fs::read_to_string(reference) {
             Ok(commit) => commit.trim().to_owned(),
             // A revision may be a commit itself.
@@ -110,7 +114,6 @@ impl Hub {
 
     /// Asks the hub which commit the name means and fetches those of its files that the cache lacks.
     fn fetch(&self, name: &Name) -> Result<PathBuf, HubError> {
-        let asked = |file: &str| self.failed(name, file);
         let api = ApiBuilder::from_cache(self.cache())
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
@@ -118,8 +121,8 @@ impl Hub {
             .with_progress(false)
             .with_retries(RETRIES)
             .build()
-            .map_err(asked("its list of files"))?;
-        let info = api.repo(name.repo()).info().map_err(asked("its list of files"))?;
+            .map_err(self.failed(name, LISTING))?;
+        let info = api.repo(name.repo()).info().map_err(self.failed(name, LISTING))?;
         let commit = info.sha;
         if !name::is_commit(&commit) {
             return Err(HubError::Strange { name: name.clone(), endpoint: self.endpoint.clone() });
@@ -155,9 +158,7 @@ impl Hub {
         let pinned = Repo::with_revision(name.repo.clone(), RepoType::Model, commit.to_owned());
         let pinned = api.repo(pinned);
         for file in files.iter().filter(|file| !folder.join(file).is_file()) {
-            pinned
-                .download_with_progress(file, Log::default())
-                .map_err(self.failed(name, file))?;
+            pinned.download_with_progress(file, Log::default()).map_err(self.failed(name, file))?;
         }
         Ok(())
     }

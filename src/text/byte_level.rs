@@ -11,9 +11,10 @@ pub(super) fn read(vocab: &Path, merges: &Path, settings: &Settings) -> Result<B
         let folder = vocab.parent().unwrap_or(vocab).to_owned();
         return Err(TextError::Missing { folder, files: "merges.txt beside vocab.json" });
     }
-    let model = BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy())
-        .build()
-        .map_err(|cause| TextError::malformed(vocab)(format!("with {}: {cause}", merges.display())))?;
+    let model =
+        BPE::from_file(&vocab.to_string_lossy(), &merges.to_string_lossy()).build().map_err(
+            |cause| TextError::malformed(vocab)(format!("with {}: {cause}", merges.display())),
+        )?;
     let mut tokenizer = Tokenizer::new(model);
     let space = settings.flag("add_prefix_space").unwrap_or(false);
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(space, true, true)));

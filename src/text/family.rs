@@ -140,15 +140,13 @@ impl Family {
 
     pub(super) const fn template(self) -> Template {
         match self {
-            Self::Bert | Self::Albert | Self::DebertaV2 => Template {
-                single: "cls:0 $A:0 sep:0",
-                pair: "cls:0 $A:0 sep:0 $B:1 sep:1",
-            },
+            Self::Bert | Self::Albert | Self::DebertaV2 => {
+                Template { single: "cls:0 $A:0 sep:0", pair: "cls:0 $A:0 sep:0 $B:1 sep:1" }
+            }
             // No type ids: these encoders have one type, or none.
-            Self::MpNet | Self::Roberta | Self::XlmRoberta => Template {
-                single: "cls:0 $A:0 sep:0",
-                pair: "cls:0 $A:0 sep:0 sep:0 $B:0 sep:0",
-            },
+            Self::MpNet | Self::Roberta | Self::XlmRoberta => {
+                Template { single: "cls:0 $A:0 sep:0", pair: "cls:0 $A:0 sep:0 sep:0 $B:0 sep:0" }
+            }
             Self::Xlnet => {
                 Template { single: "$A:0 sep:0 cls:2", pair: "$A:0 sep:0 $B:1 sep:1 cls:2" }
             }

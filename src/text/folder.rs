@@ -80,7 +80,9 @@ fn finished(
     special(Role::Unknown)?;
     let (cls, sep) = (special(Role::Class)?, special(Role::Separator)?);
     let template = family.template();
-    let named = |text: &str| text.replace("cls:", &format!("{}:", cls.0)).replace("sep:", &format!("{}:", sep.0));
+    let named = |text: &str| {
+        text.replace("cls:", &format!("{}:", cls.0)).replace("sep:", &format!("{}:", sep.0))
+    };
     let processor = TemplateProcessing::builder()
         .try_single(named(template.single))
         .and_then(|builder| builder.try_pair(named(template.pair)))

@@ -168,8 +168,8 @@ impl Cli {
             }
             Command::Evaluate(args) => {
                 let (run, device) = (args.run, args.options.compute.device);
-                let weights = run.join(BEST_WEIGHTS);
-                evaluate_model(&args.options, &weights, || Student::load(&run, device))?;
+                let bytes = run.join(BEST_WEIGHTS).metadata().map_or(0, |file| file.len());
+                evaluate_model(&args.options, bytes, || Student::load(&run, device))?;
             }
             Command::Predict(args) => {
                 let (run, device) = (args.run, args.options.compute.device);

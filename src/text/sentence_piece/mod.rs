@@ -31,7 +31,8 @@ use super::{
 };
 
 pub(super) fn read(path: &Path, family: Family, settings: &Settings) -> Result<Bare, TextError> {
-    let bytes = fs::read(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
+    let bytes =
+        fs::read(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
     let malformed = TextError::malformed(path);
     let file = ModelProto::decode(bytes.as_slice())
         .map_err(|cause| malformed(format!("no whole SentencePiece model: {cause}")))?;
@@ -46,7 +47,8 @@ pub(super) fn read(path: &Path, family: Family, settings: &Settings) -> Result<B
     let pieces = file.pieces.iter().map(|p| (p.piece().to_owned(), f64::from(p.score()))).collect();
     let (pieces, unknown) = vocabulary(pieces, trainer.unk_id(), family, settings)?;
     let unknown = usize::try_from(unknown).ok();
-    let model = Unigram::from(pieces, unknown, false).map_err(|cause| malformed(cause.to_string()))?;
+    let model =
+        Unigram::from(pieces, unknown, false).map_err(|cause| malformed(cause.to_string()))?;
 
     let table = file.normalizer_spec.and_then(|spec| spec.precompiled_charsmap);
     let table = table.filter(|table| !table.is_empty());
@@ -125,7 +127,11 @@ fn normalizer(
                 steps.push(Lowercase.into());
             }
             let spaces = ReplacePattern::Regex(r"\s{2,}|[\n\r\t]".to_owned());
-            steps.extend([replace(spaces, " ")?.into(), NFC.into(), Strip::new(false, true).into()]);
+            steps.extend([
+                replace(spaces, " ")?.into(),
+                NFC.into(),
+                Strip::new(false, true).into(),
+            ]);
         }
         _ => steps.extend(table.map(Into::into)),
     }
