@@ -35,7 +35,7 @@ pub enum HubError {
     )]
     NotCached {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// The file that the commit lacks; none, if nothing of it is there.
         file: Option<String>,
         /// The commit.
@@ -47,7 +47,7 @@ pub enum HubError {
     #[error("{name}: {endpoint} answered {status} for {file}; {}", remedy(*status))]
     Refused {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// Who was asked.
         endpoint: String,
         /// What was asked for.
@@ -62,7 +62,7 @@ pub enum HubError {
     )]
     Unreachable {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// Who was asked.
         endpoint: String,
         /// What was asked for.
@@ -77,7 +77,7 @@ pub enum HubError {
     )]
     Broken {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// Who was asked.
         endpoint: String,
         /// What was asked for.
@@ -89,7 +89,7 @@ pub enum HubError {
     #[error("{name}: {endpoint} does not answer as a Hugging Face hub does; check HF_ENDPOINT")]
     Strange {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// Who was asked.
         endpoint: String,
     },
@@ -97,7 +97,7 @@ pub enum HubError {
     #[error("{name}: has no {file} at commit {commit}; name a repository that holds an encoder")]
     Lacks {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// Its commit.
         commit: String,
         /// What is not there.
@@ -107,11 +107,11 @@ pub enum HubError {
     #[error("{name}: at commit {commit}: {source}")]
     Index {
         /// What was asked for.
-        name: Name,
+        name: String,
         /// Its commit.
         commit: String,
         /// The cause, with the file.
-        source: ModelError,
+        source: Box<ModelError>,
     },
 }
 
@@ -133,7 +133,7 @@ const fn remedy(status: u16) -> &'static str {
 
 impl HubError {
     /// What the library's error about `file` means.
-    pub(super) fn of(error: ApiError, name: Name, file: String, endpoint: String) -> Self {
+    pub(super) fn of(error: ApiError, name: String, file: String, endpoint: String) -> Self {
         match error {
             ApiError::RequestError(cause) => match *cause {
                 ureq::Error::StatusCode(status) => Self::Refused { name, endpoint, file, status },
@@ -151,7 +151,7 @@ impl HubError {
     }
 
     pub(super) fn index(name: &Name, commit: &str) -> impl FnOnce(ModelError) -> Self {
-        let (name, commit) = (name.clone(), commit.to_owned());
-        move |source| Self::Index { name, commit, source }
+        let (name, commit) = (name.to_string(), commit.to_owned());
+        move |source| Self::Index { name, commit, source: Box::new(source) }
     }
 }

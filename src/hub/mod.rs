@@ -21,8 +21,7 @@ use hf_hub::{
 use tracing::{info, warn};
 
 pub use self::error::HubError;
-pub use self::name::Name;
-use self::{files::Missing, progress::Log};
+use self::{files::Missing, name::Name, progress::Log};
 
 /// How often a broken download is taken up again before it is an error.
 const RETRIES: usize = 3;
@@ -64,7 +63,7 @@ impl Hub {
         let name = model.to_str().and_then(Name::parse).ok_or_else(no_folder)?;
         if self.offline {
             let not_cached = |Missing { file, commit }| HubError::NotCached {
-                name: name.clone(),
+                name: name.to_string(),
                 file,
                 commit,
                 cache: self.cache.clone(),
@@ -125,11 +124,14 @@ impl Hub {
         let info = api.repo(name.repo()).info().map_err(self.failed(name, LISTING))?;
         let commit = info.sha;
         if !name::is_commit(&commit) {
-            return Err(HubError::Strange { name: name.clone(), endpoint: self.endpoint.clone() });
+            return Err(HubError::Strange {
+                name: name.to_string(),
+                endpoint: self.endpoint.clone(),
+            });
         }
         let listed: Vec<_> = info.siblings.into_iter().map(|file| file.rfilename).collect();
         let wanted = files::wanted(&listed).map_err(|file| HubError::Lacks {
-            name: name.clone(),
+            name: name.to_string(),
             commit: commit.clone(),
             file,
         })?;
@@ -169,7 +171,7 @@ impl Hub {
 
     /// Turns what the library says about `file` into what to do about it.
     fn failed(&self, name: &Name, file: &str) -> impl FnOnce(ApiError) -> HubError {
-        let (name, file, endpoint) = (name.clone(), file.to_owned(), self.endpoint.clone());
+        let (name, file, endpoint) = (name.to_string(), file.to_owned(), self.endpoint.clone());
         move |error| HubError::of(error, name, file, endpoint)
     }
 }

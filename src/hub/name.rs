@@ -6,7 +6,7 @@ use hf_hub::{Repo, RepoType};
 
 /// A repository and its revision: a branch, a tag or a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
+pub(super) struct Name {
     pub(super) repo: String,
     pub(super) revision: String,
 }

@@ -17,7 +17,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -102,7 +102,7 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
         ["cdn", file] => return part(&served, file, range.as_deref(), HeaderMap::new()),
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
-    let token = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let token = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     match repo {
         "model" => {}
         "moved" => {

@@ -18,7 +18,7 @@ pub(super) fn read(table: &[u8]) -> Result<Precompiled, String> {
     let (units, []) = trie.as_chunks::<4>() else { return Err(damaged()) };
     let units: Vec<u32> = units.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
     // Children are found by exclusive or with a byte, which stays inside a block of 256 units.
-    let whole_blocks = !units.is_empty() && units.len() % 256 == 0;
+    let whole_blocks = !units.is_empty() && units.len().is_multiple_of(256);
     let inside = |(at, &unit): (usize, &u32)| {
         if unit >> 31 == 1 {
             replacements.is_char_boundary((unit & 0x7fff_ffff) as usize)
