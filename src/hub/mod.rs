@@ -159,8 +159,17 @@ impl Hub {
     ) -> Result<(), HubError> {
         let pinned = Repo::with_revision(name.repo.clone(), RepoType::Model, commit.to_owned());
         let pinned = api.repo(pinned);
-        for file in files.iter().filter(|file| !folder.join(file).is_file()) {
-            pinned.download_with_progress(file, Log::default()).map_err(self.failed(name, file))?;
+        for file in files {
+            while !folder.join(file).is_file() {
+                match pinned.download_with_progress(file, Log::default()) {
+                    Ok(_) => break,
+                    // The library gives up after some seconds; a large file takes longer.
+                    Err(ApiError::LockAcquisition(_)) => {
+                        info!(file, "waiting for another process that fetches it");
+                    }
+                    Err(error) => return Err(self.failed(name, file)(error)),
+                }
+            }
         }
         Ok(())
     }
