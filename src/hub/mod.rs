@@ -10,7 +10,7 @@ mod progress;
 mod tests;
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -30,7 +30,7 @@ const RETRIES: usize = 3;
 const LISTING: &str = "its list of files";
 
 /// Where the hub is, and how it may be used.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Hub {
     /// `HF_ENDPOINT`.
     endpoint: String,
@@ -40,6 +40,15 @@ pub struct Hub {
     token: Option<String>,
     /// `HF_HUB_OFFLINE`: what is not in the cache does not exist.
     offline: bool,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        // Without the token, which is nobody else's business.
+        let mut out = f.debug_struct("Hub");
+        out.field("endpoint", &self.endpoint).field("cache", &self.cache);
+        out.field("offline", &self.offline).finish_non_exhaustive()
+    }
 }
 
 /// The folder that `model` means, by the environment's hub. See [`Hub::resolve`].

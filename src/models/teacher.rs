@@ -360,10 +360,12 @@ fn canonical_names(tensors: HashMap<String, Tensor>, prefix: &str) -> HashMap<St
 
 /// Whether a tensor that a checkpoint has under the encoder's prefix, here without it, is none of the encoder's
 /// computation: a pooler that no head uses, XLNet's embedding of masked words, buffers of counting numbers that older
-/// versions of `transformers` saved, and DeBERTa-v3's embeddings as its pre-training kept them.
+/// versions of `transformers` saved, and from DeBERTa's pre-training its decoder's positions and the embeddings as it
+/// shared them with its generator.
 fn is_left_over(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
     let last = name.rsplit('.').next().unwrap_or_default();
     matches!(first, "pooler" | "mask_emb")
         || matches!(last, "position_ids" | "token_type_ids" | "inv_freq" | "_weight")
+        || name == "embeddings.position_embeddings.weight"
 }
