@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use safetensors::{Dtype, tensor::TensorView};
 use half::{bf16, f16};
+use safetensors::{Dtype, tensor::TensorView};
 use tch::{Kind, Tensor};
 use tempfile::TempDir;
 
