@@ -360,7 +360,7 @@ fn canonical_names(tensors: HashMap<String, Tensor>, prefix: &str) -> HashMap<St
 
 /// Whether a tensor that a checkpoint has under the encoder's prefix, here without it, is none of the encoder's
 /// computation: a pooler that no head uses, XLNet's embedding of masked words, buffers of counting numbers that older
-/// versions of `transformers` saved, and from DeBERTa's pre-training its decoder's positions and the embeddings as it
+/// versions of `transformers` saved, and from `DeBERTa`'s pre-training its decoder's positions and the embeddings as it
 /// shared them with its generator.
 fn is_left_over(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
