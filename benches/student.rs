@@ -16,10 +16,10 @@ use std::{
 
 use common::{cores, headline_lengths, measure, median, peak_flops, scramble, write};
 use lectern::{
-    data::epoch_batches,
+    data::{LabelSet, Target, epoch_batches},
     models::{Builder, Parameters, TokenBatch, bilstm::BiLstm, bilstm::BiLstmConfig},
     text::Tokens,
-    training::{Loss, Optimizer, OptimizerKind, SoftTargets},
+    training::{HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -99,16 +99,19 @@ impl Ours {
     /// Steps a second over one turn.
     fn turn(&mut self) -> Result<f64, Box<dyn Error>> {
         let loss = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
+        let labels = LabelSet::new((0..CLASSES).map(|class| class.to_string()).collect())?;
         let start = Instant::now();
         for _ in 0..STEPS {
             let batch = &self.batches[self.next % self.batches.len()];
             self.next += 1;
             let tokens: Vec<_> = batch.iter().map(|&i| &self.examples[i]).collect();
-            let labels: Vec<i64> = batch.iter().map(|&i| i as i64 % CLASSES).collect();
+            let target = |&i: &usize| Target::Label(i % CLASSES as usize);
+            let targets: Vec<_> = batch.iter().map(target).collect();
+            let hard = HardTargets::new(&labels, targets.iter(), Device::Cpu)?;
             let logits = Tensor::zeros([batch.len() as i64, CLASSES], (Kind::Float, Device::Cpu));
             let soft = SoftTargets { logits, positions: None };
             let output = self.model.logits(&TokenBatch::new(&tokens, Device::Cpu)?, true)?;
-            let loss = loss.value(&output, &Tensor::from_slice(&labels), Some(&soft))?;
+            let loss = loss.value(&output, &hard, Some(&soft))?;
             let gradients = self.optimizer.gradients(&loss)?;
             self.optimizer.step(&gradients, 0.05)?;
         }

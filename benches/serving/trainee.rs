@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use lectern::{
+    data::{LabelSet, Target},
     models::{
         Builder, Parameters, TokenBatch,
         bilstm::{BiLstm, BiLstmConfig},
     },
     text::Tokens,
-    training::{Loss, Optimizer, OptimizerKind, SoftTargets},
+    training::{HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets},
 };
 use tch::{Device, Tensor};
 
@@ -20,6 +21,7 @@ pub(crate) struct Trainee {
     _parameters: Parameters,
     optimizer: Optimizer,
     examples: Arc<Vec<Tokens>>,
+    labels: LabelSet,
 }
 
 impl Trainee {
@@ -31,7 +33,8 @@ impl Trainee {
         parameters.set_trainable(|_| true)?;
         let sgd = OptimizerKind::Sgd { momentum: 0.0 };
         let optimizer = Optimizer::new(sgd, parameters.iter());
-        Ok(Self { model, _parameters: parameters, optimizer, examples })
+        let labels = LabelSet::new((0..classes).map(|class| class.to_string()).collect())?;
+        Ok(Self { model, _parameters: parameters, optimizer, examples, labels })
     }
 
     /// One step towards the teacher's `rows` of the examples in `batch`.
@@ -40,10 +43,11 @@ impl Trainee {
         let classes = rows.first().map_or(0, |row| row.len() as i64);
         let logits: Vec<f32> = rows.iter().flat_map(|row| row.iter().copied()).collect();
         let logits = Tensor::from_slice(&logits).view([-1, classes]);
-        let labels: Vec<i64> = batch.iter().map(|&i| i as i64 % classes).collect();
+        let targets: Vec<_> = batch.iter().map(|&i| Target::Label(i % self.labels.len())).collect();
+        let hard = HardTargets::new(&self.labels, targets.iter(), Device::Cpu)?;
         let soft = SoftTargets { logits, positions: None };
         let output = self.model.logits(&TokenBatch::new(&tokens, Device::Cpu)?, true)?;
-        let loss = Loss::Mse.value(&output, &Tensor::from_slice(&labels), Some(&soft))?;
+        let loss = Loss::Mse { alpha: 0.0 }.value(&output, &hard, Some(&soft))?;
         let gradients = self.optimizer.gradients(&loss)?;
         self.optimizer.step(&gradients, 0.05)?;
         Ok(())

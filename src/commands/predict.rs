@@ -6,13 +6,13 @@ use std::{
     path::Path,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::info;
 
 use super::{CommandError, PredictOptions, cannot_write, evaluate::say_truncated};
 use crate::{
-    data::{InputFormat, InputRecords, Record},
-    models::{Classifier, ModelError, classify, softmax},
+    data::{InputFormat, InputRecords, LabelSet, Record, Target},
+    models::{Classifier, ModelError, Prediction, classify, sigmoid, softmax},
 };
 
 /// Lines held at once: enough to sort by length and pad little, few enough to answer soon.
@@ -38,8 +38,9 @@ pub fn predict_with<M: Classifier>(
     Ok(())
 }
 
-/// Writes one JSON line with `label`, `probabilities` (by label name) and `logits` (in the order of the
-/// model's labels) for each record, in order. On a bad line everything before it has been written.
+/// Writes one JSON line for each record, in order: `label`, or in a multi-label task `labels`, with
+/// `probabilities` by label name and `logits` in the order of the model's labels; in a regression `value`.
+/// On a bad line everything before it has been written.
 pub fn predict(
     model: &dyn Classifier,
     mut input: InputRecords<impl BufRead>,
@@ -56,17 +57,7 @@ pub fn predict(
             .collect();
         let texts = records.iter().map(|r| (r.text.as_str(), r.text_pair.as_deref()));
         for prediction in classify(model, texts)? {
-            let names = model.labels().names();
-            let probabilities: serde_json::Map<_, _> = names
-                .iter()
-                .zip(softmax(&prediction.logits))
-                .map(|(name, p)| (name.clone(), json!(p)))
-                .collect();
-            let mut line = json!({
-                "label": names[prediction.label()],
-                "probabilities": probabilities,
-                "logits": prediction.logits,
-            });
+            let mut line = answer(&prediction, model.labels());
             if prediction.truncated {
                 line["truncated"] = json!(true);
                 truncated += 1;
@@ -79,5 +70,25 @@ pub fn predict(
             say_truncated(truncated, written, "the input");
             return bad.map_or(Ok(written), |cause| Err(cause.into()));
         }
+    }
+}
+
+fn answer(prediction: &Prediction, labels: &LabelSet) -> Value {
+    let (names, logits) = (labels.names(), &prediction.logits);
+    let by_name = |probabilities: Vec<f64>| -> Value {
+        names.iter().cloned().zip(probabilities.into_iter().map(Value::from)).collect()
+    };
+    match prediction.target(labels.task()) {
+        Target::Label(class) => json!({
+            "label": names[class],
+            "probabilities": by_name(softmax(logits)),
+            "logits": logits,
+        }),
+        Target::Labels(classes) => json!({
+            "labels": classes.into_iter().map(|class| &names[class]).collect::<Vec<_>>(),
+            "probabilities": by_name(sigmoid(logits)),
+            "logits": logits,
+        }),
+        Target::Value(value) => json!({"value": value}),
     }
 }

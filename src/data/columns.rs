@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::cell::Cell;
 use super::error::listed;
-use super::{DataError, RawLabel, Record};
+use super::{DataError, Record, Task};
 
 /// Names of the columns; `None` is the default name, and a name that is given must be in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,15 +35,25 @@ impl Columns {
     }
 }
 
-/// Whether a row may come without a label.
+/// What is read of the label column, and whether a row may come without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelUse {
-    /// Every row must have one: training with hard labels, and evaluation.
-    Required,
+    /// Every row must have what the task asks for: training with hard labels, and evaluation.
+    Required(Task),
     /// Rows, or the whole file, may do without: training on soft labels alone.
-    Optional,
+    Optional(Task),
     /// Not looked at: text to be labelled.
     Ignored,
+}
+
+impl LabelUse {
+    /// The task that the labels are read for; `None` where they are not read.
+    pub(super) const fn task(self) -> Option<Task> {
+        match self {
+            Self::Required(task) | Self::Optional(task) => Some(task),
+            Self::Ignored => None,
+        }
+    }
 }
 
 /// What is asked of one file.
@@ -67,12 +78,10 @@ impl Request<'_> {
         let text_pair = self.locate_pair(header)?;
         let text = self.position(header, self.columns.text(), "--text-column")?;
         let label = self.position(header, self.columns.label(), "--label-column");
-        let label = if self.labels == LabelUse::Ignored {
-            None
-        } else if self.labels == LabelUse::Required || self.columns.label.is_some() {
-            Some(label?)
-        } else {
-            label.ok()
+        let label = match self.labels {
+            LabelUse::Ignored => None,
+            LabelUse::Optional(_) if self.columns.label.is_none() => label.ok(),
+            LabelUse::Required(_) | LabelUse::Optional(_) => Some(label?),
         };
         Ok(Positions { text, text_pair, label })
     }
@@ -97,13 +106,14 @@ impl Request<'_> {
         })
     }
 
-    /// Makes a record of one row's cells, refusing one without text or without a label it needs.
+    /// Makes a record of one row's cells, refusing one without text or without a label it needs. `label`
+    /// is asked for only where labels are read.
     pub(super) fn record(
         &self,
         line: usize,
         text: Option<String>,
         text_pair: Option<String>,
-        label: Option<RawLabel>,
+        label: impl FnOnce() -> Option<Cell>,
     ) -> Result<Record, DataError> {
         let path = || self.path.to_owned();
         let written = |cell: &String| !cell.trim().is_empty();
@@ -114,11 +124,15 @@ impl Request<'_> {
                 column: self.columns.text().to_owned(),
             });
         };
-        if label.is_none() && self.labels == LabelUse::Required {
+        let target = match self.labels.task() {
+            None => None,
+            Some(task) => label().map(|cell| self.target(task, line, &cell)).transpose()?.flatten(),
+        };
+        if target.is_none() && matches!(self.labels, LabelUse::Required(_)) {
             let column = self.columns.label().to_owned();
             return Err(DataError::NoLabel { path: path(), line, column });
         }
-        Ok(Record { text, text_pair: text_pair.filter(written), label, line })
+        Ok(Record { text, text_pair: text_pair.filter(written), target, line })
     }
 
     pub(super) fn wrong_type(

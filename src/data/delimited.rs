@@ -6,8 +6,9 @@
 
 use csv::StringRecord;
 
+use super::cell::Cell;
 use super::columns::Request;
-use super::{DataError, RawLabel, Record};
+use super::{DataError, Record};
 
 /// What separates fields, and whether quotes mean anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub(super) fn read(
             line,
             cell(positions.text),
             positions.text_pair.and_then(cell),
-            positions.label.and_then(|position| row.get(position)).and_then(RawLabel::parse),
+            || positions.label.and_then(cell).map(Cell::Field),
         )?);
     }
 }

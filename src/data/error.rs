@@ -37,6 +37,11 @@ pub enum DataError {
     WrongType { path: PathBuf, line: usize, column: String, wanted: &'static str, found: String },
     #[error("{path}:{line}: label {label:?} is not one of {known}")]
     UnknownLabel { path: PathBuf, line: usize, label: String, known: String },
+    #[error(
+        "{path}:{line}: label {label:?} stands twice in its row; a row lists each of its labels once, not a \
+         0 or 1 for every label"
+    )]
+    LabelTwice { path: PathBuf, line: usize, label: String },
     #[error("{path}:{line}: label id {id} is past the last of {known} (ids start at 0)")]
     UnknownId { path: PathBuf, line: usize, id: usize, known: String },
     #[error(

@@ -1,29 +1,81 @@
-//! What one row of a data file is: as read, and with its label understood. Knows no file format.
+//! What one row of a data file is: as read, and with its target understood. Knows no file format.
 
-use std::fmt;
+use std::{fmt, slice};
 
-/// A text, or a pair of texts, with an optional hard label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A text, or a pair of texts, with an optional hard target.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     /// The text; never empty.
     pub text: String,
     /// The second text, for tasks on pairs; never empty.
     pub text_pair: Option<String>,
-    /// Index into the [`LabelSet`](crate::data::LabelSet) the example was resolved with.
-    pub label: Option<usize>,
+    /// Its labels index the [`LabelSet`](crate::data::LabelSet) the example was resolved with.
+    pub target: Option<Target>,
 }
 
-/// A row as the file has it, before anyone knows what its label means.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A row as the file has it, before anyone knows which classes its labels are.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The text; never empty.
     pub text: String,
     /// The second text; an empty one in the file counts as none.
     pub text_pair: Option<String>,
-    /// The label; an empty one in the file counts as none.
-    pub label: Option<RawLabel>,
+    /// What the label column holds; an empty cell counts as none, but in a multi-label task as a row
+    /// without labels.
+    pub target: Option<Target<RawLabel>>,
     /// Line the row starts at, from 1; in a Parquet file the row's number, from 1.
     pub line: usize,
+}
+
+/// What is to be said of a text, of the kind that its [`Task`](crate::data::Task) asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target<L = usize> {
+    /// Single-label: the one label.
+    Label(L),
+    /// Multi-label: those that apply, each once; classes ascend.
+    Labels(Vec<L>),
+    /// Regression: the number, finite.
+    Value(f32),
+}
+
+impl<L> Target<L> {
+    /// Its labels; none of a number.
+    pub fn labels(&self) -> &[L] {
+        match self {
+            Self::Label(label) => slice::from_ref(label),
+            Self::Labels(labels) => labels,
+            Self::Value(_) => &[],
+        }
+    }
+
+    /// The same with every label passed through `change`.
+    pub fn try_map<M, E>(self, change: impl FnMut(L) -> Result<M, E>) -> Result<Target<M>, E> {
+        let mut change = change;
+        Ok(match self {
+            Self::Label(label) => Target::Label(change(label)?),
+            Self::Labels(labels) => {
+                Target::Labels(labels.into_iter().map(change).collect::<Result<_, _>>()?)
+            }
+            Self::Value(value) => Target::Value(value),
+        })
+    }
+}
+
+impl Target {
+    /// The same with every class `c` called `to[c]`.
+    ///
+    /// # Panics
+    /// If a class is not below the length of `to`.
+    pub fn renumber(&mut self, to: &[usize]) {
+        match self {
+            Self::Label(class) => *class = to[*class],
+            Self::Labels(classes) => {
+                classes.iter_mut().for_each(|class| *class = to[*class]);
+                classes.sort_unstable();
+            }
+            Self::Value(_) => {}
+        }
+    }
 }
 
 /// A label as written: a number or a name. A numeral in quotes is a number too, so that the same
@@ -70,5 +122,14 @@ mod tests {
             assert_eq!(RawLabel::parse(name), Some(RawLabel::Name(name.to_owned())));
         }
         assert_eq!(RawLabel::parse("  "), None);
+    }
+
+    #[test]
+    fn renumbered_classes_ascend_again() {
+        let mut target = Target::Labels(vec![0, 2]);
+        target.renumber(&[2, 1, 0]);
+        assert_eq!(target, Target::Labels(vec![0, 2]));
+        target.renumber(&[1, 2, 0]);
+        assert_eq!(target, Target::Labels(vec![0, 1]));
     }
 }

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::cell::Cell;
 use super::columns::Request;
 use super::read::newlines;
-use super::{DataError, LabelUse, RawLabel, Record};
+use super::{DataError, Record};
 
 /// Reads a JSON array, if the first character opens one, or else one object per line.
 pub(super) fn read(text: &str, request: Request<'_>) -> Result<Vec<Record>, DataError> {
@@ -41,16 +42,26 @@ pub(super) fn record(
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(request.wrong_type(line, column, "a string", kind(other))),
     };
-    let column = request.columns.label();
-    let label = match object.get(column).filter(|_| request.labels != LabelUse::Ignored) {
-        None | Some(Value::Null) => None,
-        Some(Value::String(name)) => RawLabel::parse(name),
-        Some(Value::Number(number)) if !number.is_f64() => RawLabel::parse(&number.to_string()),
-        Some(other) => {
-            return Err(request.wrong_type(line, column, "a string or an integer", kind(other)));
-        }
-    };
+    let label = || object.get(request.columns.label()).and_then(cell);
     request.record(line, text(request.columns.text())?, text(request.columns.text_pair())?, label)
+}
+
+/// A value of the label column; `None` of null.
+fn cell(value: &Value) -> Option<Cell> {
+    Some(match value {
+        Value::Null => return None,
+        Value::String(text) => Cell::Text(text.clone()),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(value) => Cell::Fraction(value),
+            None => Cell::Integer(number.to_string()),
+        },
+        // A null among labels is no label.
+        Value::Array(values) => {
+            let null = || Cell::Other("null".to_owned());
+            Cell::List(values.iter().map(|value| cell(value).unwrap_or_else(null)).collect())
+        }
+        Value::Bool(_) | Value::Object(_) => Cell::Other(value.to_string()),
+    })
 }
 
 /// Rows so far. A key may be absent from some rows; what no row has is a missing column.

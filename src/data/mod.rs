@@ -1,6 +1,7 @@
 //! From files to examples: readers, labels, and the order in which training sees the data.
 //! Knows nothing of tokens, tensors or the network.
 
+mod cell;
 mod columns;
 mod delimited;
 mod error;
@@ -13,15 +14,17 @@ mod resolve;
 mod sampler;
 mod splits;
 mod stream;
+mod task;
 #[cfg(test)]
 mod tests;
 
 pub use columns::{Columns, LabelUse};
 pub use error::DataError;
-pub use example::{Example, RawLabel, Record};
+pub use example::{Example, RawLabel, Record, Target};
 pub use labels::{LabelError, LabelSet};
 pub use read::{RecordStream, read_records, stream_records};
 pub use resolve::Records;
 pub use sampler::epoch_batches;
 pub use splits::{SplitFiles, Splits};
 pub use stream::{InputFormat, InputRecords};
+pub use task::Task;

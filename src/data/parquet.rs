@@ -1,4 +1,4 @@
-//! Parquet files with string and integer columns; other columns are not read.
+//! Parquet files; columns that are not asked for are not read.
 
 use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
@@ -10,9 +10,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row, reader::RowIter};
 use parquet::schema::types::Type;
 
+use super::cell::Cell;
 use super::columns::Request;
 use super::read::unreadable;
-use super::{Columns, DataError, LabelUse, RawLabel, Record};
+use super::{Columns, DataError, LabelUse, Record};
 
 /// All rows at once.
 pub(super) fn read(request: Request<'_>) -> Result<Vec<Record>, DataError> {
@@ -99,17 +100,28 @@ fn record(row: &Row, line: usize, request: Request<'_>) -> Result<Record, DataEr
             None => Err(request.wrong_type(line, column, "a string", value.to_string())),
         },
     };
-    let label = match field(row, columns.label()) {
-        None | Some(Field::Null) => None,
-        Some(value) => {
-            let cell = string(value).or_else(|| integer(value)).ok_or_else(|| {
-                let wanted = "a string or an integer";
-                request.wrong_type(line, columns.label(), wanted, value.to_string())
-            })?;
-            RawLabel::parse(&cell)
-        }
-    };
+    let label = || field(row, columns.label()).and_then(cell);
     request.record(line, text(columns.text())?, text(columns.text_pair())?, label)
+}
+
+/// A value of the label column; `None` of null.
+fn cell(field: &Field) -> Option<Cell> {
+    Some(match field {
+        Field::Null => return None,
+        Field::Float16(value) => Cell::Fraction(value.to_f64()),
+        Field::Float(value) => Cell::Fraction(f64::from(*value)),
+        Field::Double(value) => Cell::Fraction(*value),
+        Field::ListInternal(list) => {
+            let null = || Cell::Other("null".to_owned());
+            let elements = list.elements().iter();
+            Cell::List(elements.map(|field| cell(field).unwrap_or_else(null)).collect())
+        }
+        other => match (string(other), integer(other)) {
+            (Some(text), _) => Cell::Text(text),
+            (None, Some(digits)) => Cell::Integer(digits),
+            (None, None) => Cell::Other(other.to_string()),
+        },
+    })
 }
 
 fn field<'a>(row: &'a Row, column: &str) -> Option<&'a Field> {

@@ -31,7 +31,8 @@ pub fn read_records(
     if rows.is_empty() {
         return Err(DataError::NoRows { path: path.to_owned() });
     }
-    Ok(Records::new(path.to_owned(), rows))
+    let task = labels.task().unwrap_or_default();
+    Ok(Records::new(path.to_owned(), rows, task, columns.label().to_owned()))
 }
 
 /// The rows of one file one after the other; see [`stream_records`].

@@ -6,16 +6,20 @@
 //! refused.
 
 use std::collections::{BTreeSet, HashMap};
+use std::iter::repeat;
 use std::path::{Path, PathBuf};
 
 use super::error::listed;
-use super::{DataError, Example, LabelError, LabelSet, RawLabel, Record};
+use super::{DataError, Example, LabelSet, RawLabel, Record, Target, Task};
 
 /// The rows of one file, at least one, in the file's order.
 #[derive(Debug, Clone)]
 pub struct Records {
     path: PathBuf,
     rows: Vec<Record>,
+    task: Task,
+    /// The label column.
+    column: String,
 }
 
 impl RawLabel {
@@ -28,8 +32,8 @@ impl RawLabel {
 }
 
 impl Records {
-    pub(super) fn new(path: PathBuf, rows: Vec<Record>) -> Self {
-        Self { path, rows }
+    pub(super) fn new(path: PathBuf, rows: Vec<Record>, task: Task, column: String) -> Self {
+        Self { path, rows, task, column }
     }
 
     /// The file they came from.
@@ -48,8 +52,11 @@ impl Records {
     }
 
     /// The label set of a training file that comes without one: its names, sorted; or `"0"` to the
-    /// largest of its ids, each of which must occur.
+    /// largest of its ids, each of which must occur. A regression's one output is called after its column.
     pub fn label_set(&self) -> Result<LabelSet, DataError> {
+        if self.task == Task::Regression {
+            return self.of_names(vec![self.column.clone()]);
+        }
         let mut first: Option<(&RawLabel, usize)> = None;
         let mut names = BTreeSet::new();
         let mut ids = BTreeSet::new();
@@ -66,57 +73,59 @@ impl Records {
             let line = self.labels().find(at_max).map_or(1, |(_, line)| line);
             return Err(DataError::IdGap { path: self.path.clone(), line, max, missing });
         }
-        let names = names.into_iter().chain(ids.iter().map(usize::to_string)).collect();
-        LabelSet::new(names).map_err(|source| self.refused(source))
+        self.of_names(names.into_iter().chain(ids.iter().map(usize::to_string)).collect())
+    }
+
+    fn of_names(&self, names: Vec<String>) -> Result<LabelSet, DataError> {
+        let refused = |source| DataError::Labels { path: self.path.clone(), source };
+        LabelSet::of_task(self.task, names).map_err(refused)
     }
 
     /// Makes examples of the rows; a label that `labels` does not have is an error at its line.
-    pub fn resolve(self, labels: &LabelSet) -> Result<Vec<Example>, DataError> {
-        let classes: HashMap<&str, usize> =
-            labels.names().iter().enumerate().map(|(class, name)| (name.as_str(), class)).collect();
-        let numerals_are_names = labels.names().iter().any(|name| name.parse::<i64>().is_ok());
-        let mut first: Option<(&RawLabel, usize)> = None;
-        let mut resolved = Vec::with_capacity(self.rows.len());
-        for row in &self.rows {
-            let class = match &row.label {
-                None => None,
-                Some(RawLabel::Id(id)) if !numerals_are_names => {
-                    if *id >= labels.len() {
-                        return Err(DataError::UnknownId {
-                            path: self.path.clone(),
-                            line: row.line,
-                            id: *id,
-                            known: listed(labels.names()),
-                        });
-                    }
-                    Some(*id)
-                }
-                Some(label) => {
-                    let name = label.to_string();
-                    let unknown = || DataError::UnknownLabel {
+    pub fn resolve(mut self, labels: &LabelSet) -> Result<Vec<Example>, DataError> {
+        let known = Known::new(labels);
+        let rows = std::mem::take(&mut self.rows);
+        let mut first: Option<(RawLabel, usize)> = None;
+        let mut resolved = Vec::with_capacity(rows.len());
+        for Record { text, text_pair, target, line } in rows {
+            let class = |label: RawLabel| {
+                let class = known.class(&label).map_err(|unknown| match unknown {
+                    Unknown::Name(label) => DataError::UnknownLabel {
                         path: self.path.clone(),
-                        line: row.line,
-                        label: name.clone(),
+                        line,
+                        label,
                         known: listed(labels.names()),
-                    };
-                    Some(*classes.get(name.as_str()).ok_or_else(unknown)?)
+                    },
+                    Unknown::Id(id) => DataError::UnknownId {
+                        path: self.path.clone(),
+                        line,
+                        id,
+                        known: listed(labels.names()),
+                    },
+                })?;
+                if !known.numerals_are_names {
+                    let (other, other_line) = first.get_or_insert_with(|| (label.clone(), line));
+                    self.check_kind(&label, line, (other, *other_line))?;
                 }
+                Ok(class)
             };
-            if let Some(label) = row.label.as_ref().filter(|_| !numerals_are_names) {
-                self.check_kind(label, row.line, *first.get_or_insert((label, row.line)))?;
+            let mut target = target.map(|target| target.try_map(class)).transpose()?;
+            if let Some(Target::Labels(classes)) = &mut target {
+                classes.sort_unstable();
+                if let Some(twice) = classes.windows(2).find(|pair| pair[0] == pair[1]) {
+                    let label = labels.names()[twice[0]].clone();
+                    return Err(DataError::LabelTwice { path: self.path.clone(), line, label });
+                }
             }
-            resolved.push(class);
+            resolved.push(Example { text, text_pair, target });
         }
-        let examples = self.rows.into_iter().zip(resolved).map(|(row, label)| Example {
-            text: row.text,
-            text_pair: row.text_pair,
-            label,
-        });
-        Ok(examples.collect())
+        Ok(resolved)
     }
 
     fn labels(&self) -> impl Iterator<Item = (&RawLabel, usize)> {
-        self.rows.iter().filter_map(|row| Some((row.label.as_ref()?, row.line)))
+        self.rows
+            .iter()
+            .flat_map(|row| row.target.iter().flat_map(Target::labels).zip(repeat(row.line)))
     }
 
     fn check_kind(
@@ -131,8 +140,42 @@ impl Records {
         let (label, other) = (label.clone(), other.clone());
         Err(DataError::MixedLabels { path: self.path.clone(), line, label, other, other_line })
     }
+}
 
-    fn refused(&self, source: LabelError) -> DataError {
-        DataError::Labels { path: self.path.clone(), source }
+/// A label set as labels are looked up in it.
+struct Known<'a> {
+    classes: HashMap<&'a str, usize>,
+    numerals_are_names: bool,
+}
+
+/// What a label set does not have.
+enum Unknown {
+    Name(String),
+    Id(usize),
+}
+
+impl<'a> Known<'a> {
+    fn new(labels: &'a LabelSet) -> Self {
+        let names = labels.names().iter();
+        Self {
+            numerals_are_names: names.clone().any(|name| name.parse::<i64>().is_ok()),
+            classes: names.enumerate().map(|(class, name)| (name.as_str(), class)).collect(),
+        }
+    }
+
+    fn class(&self, label: &RawLabel) -> Result<usize, Unknown> {
+        match label {
+            RawLabel::Id(id) if !self.numerals_are_names => {
+                if *id < self.classes.len() {
+                    Ok(*id)
+                } else {
+                    Err(Unknown::Id(*id))
+                }
+            }
+            label => {
+                let name = label.to_string();
+                self.classes.get(name.as_str()).copied().ok_or(Unknown::Name(name))
+            }
+        }
     }
 }

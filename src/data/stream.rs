@@ -96,7 +96,7 @@ fn parse(
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     match format {
-        InputFormat::Plain => request.record(line, Some(text.to_owned()), None, None).map(Some),
+        InputFormat::Plain => request.record(line, Some(text.to_owned()), None, || None).map(Some),
         InputFormat::JsonLines if text.trim().is_empty() => Ok(None),
         InputFormat::JsonLines => {
             json::record(&json::parse_line(text, line, request)?, line, request).map(Some)
@@ -133,7 +133,7 @@ mod tests {
         let record = |text: &str, pair: Option<&str>, line| Record {
             text: text.to_owned(),
             text_pair: pair.map(str::to_owned),
-            label: None,
+            target: None,
             line,
         };
         let json: Vec<_> = json.into_iter().map(Result::unwrap).collect();

@@ -25,7 +25,7 @@ fn file(name: &str, contents: impl AsRef<[u8]>) -> File {
 
 impl File {
     fn read(&self) -> Result<Records, DataError> {
-        read_records(&self.path, &Columns::default(), LabelUse::Required)
+        read_records(&self.path, &Columns::default(), LabelUse::Required(Task::SingleLabel))
     }
 
     fn lines(&self) -> Vec<usize> {
@@ -54,7 +54,7 @@ fn set(names: &[&str]) -> LabelSet {
 #[test]
 fn every_format_gives_the_same_rows() {
     let row = |text: &str, label: &str, pair: Option<&str>| {
-        (text.to_owned(), RawLabel::parse(label), pair.map(str::to_owned))
+        (text.to_owned(), RawLabel::parse(label).map(Target::Label), pair.map(str::to_owned))
     };
     let expected = [
         row("a stirring , funny film", "positive", Some("is it good ?")),
@@ -69,10 +69,15 @@ fn every_format_gives_the_same_rows() {
         ("rows.tsv", [2, 3, 4, 5]),
         ("rows.parquet", [1, 2, 3, 4]),
     ] {
-        let read = read_records(&fixture(name), &Columns::default(), LabelUse::Required).unwrap();
+        let read = read_records(
+            &fixture(name),
+            &Columns::default(),
+            LabelUse::Required(Task::SingleLabel),
+        )
+        .unwrap();
         let rows = read.rows().iter().map(|row| {
             let row = row.clone();
-            (row.text, row.label, row.text_pair)
+            (row.text, row.target, row.text_pair)
         });
         assert_eq!(rows.collect::<Vec<_>>(), expected, "{name}");
         assert_eq!(read.rows().iter().map(|row| row.line).collect::<Vec<_>>(), lines, "{name}");
@@ -87,16 +92,20 @@ fn parquet_takes_integers_nulls_and_other_columns() {
         ..Columns::default()
     };
     let path = fixture("ids.parquet");
-    let read = read_records(&path, &columns, LabelUse::Optional).unwrap();
-    let labels: Vec<_> = read.rows().iter().map(|row| row.label.clone()).collect();
-    let id = |id| Some(RawLabel::Id(id));
+    let read = read_records(&path, &columns, LabelUse::Optional(Task::SingleLabel)).unwrap();
+    let labels: Vec<_> = read.rows().iter().map(|row| row.target.clone()).collect();
+    let id = |id| Some(Target::Label(RawLabel::Id(id)));
     assert_eq!(labels, [id(1), id(0), None, id(0)]);
 
-    let error = read_records(&path, &columns, LabelUse::Required).unwrap_err().to_string();
+    let error = read_records(&path, &columns, LabelUse::Required(Task::SingleLabel))
+        .unwrap_err()
+        .to_string();
     assert!(error.ends_with("ids.parquet:3: no label in column \"idx\""), "{error}");
     let score = Columns { label: Some("score".to_owned()), ..columns };
-    let error = read_records(&path, &score, LabelUse::Required).unwrap_err().to_string();
-    let expected = "ids.parquet:1: column \"score\" must be a string or an integer, found 0.5";
+    let error =
+        read_records(&path, &score, LabelUse::Required(Task::SingleLabel)).unwrap_err().to_string();
+    let expected = "ids.parquet:1: column \"score\" must be a string or an integer, found 0.5; \
+                    such numbers are for a regression task";
     assert!(error.ends_with(expected), "{error}");
 }
 
@@ -184,14 +193,15 @@ fn a_second_text_that_was_named_must_be_there() {
         [("a.tsv", "text\tlabel\na\t0\n"), ("a.json", "[{\"text\": \"a\", \"label\": 0}]")]
     {
         let file = file(name, contents);
-        let error = read_records(&file.path, &columns, LabelUse::Required).unwrap_err();
+        let error =
+            read_records(&file.path, &columns, LabelUse::Required(Task::SingleLabel)).unwrap_err();
         let message = file.message(&error);
         let expected = format!("{name}: no column \"answer\", there are \"text\", \"label\"");
         assert!(message.starts_with(&expected), "{message}");
     }
     // In JSON only some rows may have one.
     let some = file("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\", \"answer\": \"c\"}");
-    let read = read_records(&some.path, &columns, LabelUse::Optional).unwrap();
+    let read = read_records(&some.path, &columns, LabelUse::Optional(Task::SingleLabel)).unwrap();
     let pairs: Vec<_> = read.rows().iter().map(|row| row.text_pair.as_deref()).collect();
     assert_eq!(pairs, [None, Some("c")]);
 }
@@ -253,7 +263,8 @@ fn broken_rows_are_named_by_line() {
     );
     assert_eq!(
         refused("a.jsonl", "{\"text\": \"a\", \"label\": 0.5}"),
-        "a.jsonl:1: column \"label\" must be a string or an integer, found a fraction"
+        "a.jsonl:1: column \"label\" must be a string or an integer, found 0.5; such \
+         numbers are for a regression task"
     );
 }
 
@@ -269,8 +280,8 @@ fn names_are_sorted_and_ids_counted_when_no_label_set_is_given() {
     assert_eq!(names.label_set().unwrap(), set(&["neg", "pos"]));
     let resolved = names.resolve(&set(&["neg", "pos"])).unwrap();
     assert_eq!(
-        resolved.iter().map(|row| row.label).collect::<Vec<_>>(),
-        [Some(1), Some(0), Some(1)]
+        resolved.into_iter().filter_map(|row| row.target).collect::<Vec<_>>(),
+        [1, 0, 1].map(Target::Label)
     );
 
     let ids = file("a.csv", "text,label\na,2\nb,0\nc,1\n").read().unwrap();
@@ -282,7 +293,8 @@ fn ids_index_names_unless_the_names_are_numbers_themselves() {
     let rows = || file("a.csv", "text,label\na,1\nb,2\n").read().unwrap();
     let classes = |names: &[&str]| {
         let examples = rows().resolve(&set(names)).unwrap();
-        examples.iter().filter_map(|example| example.label).collect::<Vec<_>>()
+        let targets = examples.iter().filter_map(|example| example.target.as_ref());
+        targets.flat_map(Target::labels).copied().collect::<Vec<_>>()
     };
     assert_eq!(classes(&["car", "edu", "game"]), [1, 2]);
     assert_eq!(classes(&["1", "2", "3"]), [0, 1]);
@@ -330,7 +342,133 @@ fn a_training_file_without_a_sound_label_set_is_refused() {
         "train.csv:3: label id 5, but no row has id 2; ids run from 0 without gaps, name the \
          labels with --label-names FILE"
     );
-    assert_eq!(refused("a,neg\n"), "train.csv: a classifier needs at least 2 labels, there are 1");
+    assert_eq!(
+        refused("a,neg\n"),
+        "train.csv: a single-label task needs at least 2 labels, there is 1"
+    );
+}
+
+/// The targets of a file, or why there are none.
+fn targets(task: Task, name: &str, contents: &str) -> Result<Vec<Target>, String> {
+    let file = file(name, contents);
+    let read = || {
+        let records = read_records(&file.path, &Columns::default(), LabelUse::Required(task))?;
+        let labels = records.label_set()?;
+        records.resolve(&labels)
+    };
+    let examples = read().map_err(|error| file.message(&error))?;
+    Ok(examples.into_iter().filter_map(|example| example.target).collect())
+}
+
+#[test]
+fn a_multi_label_row_has_any_number_of_labels_in_every_format() {
+    let expected = [vec![0, 2], vec![], vec![1]].map(Target::Labels);
+    for (name, contents) in [
+        ("a.csv", "text,label\na,sport| art\nb,\nc,food\n"),
+        ("a.tsv", "text\tlabel\na\tart|sport\nb\t \nc\tfood\n"),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"label\": [\"sport\", \"art\"]}\n{\"text\": \"b\", \"label\": []}\n\
+             {\"text\": \"c\", \"label\": [\"food\"]}",
+        ),
+        (
+            "a.json",
+            "[{\"text\": \"a\", \"label\": [2, 0]}, {\"text\": \"b\", \"label\": []},\
+             {\"text\": \"c\", \"label\": [1]}]",
+        ),
+    ] {
+        assert_eq!(targets(Task::MultiLabel, name, contents).unwrap(), expected, "{name}");
+    }
+    // A list column of integers; a null is no list.
+    let columns = Columns { label: Some("tokens".to_owned()), ..Columns::default() };
+    let labels = LabelUse::Optional(Task::MultiLabel);
+    let read = read_records(&fixture("rows.parquet"), &columns, labels).unwrap();
+    let read = read.resolve(&of_task(Task::MultiLabel, &["a", "b", "c", "d"])).unwrap();
+    let read: Vec<_> = read.into_iter().map(|example| example.target).collect();
+    let set = |classes: &[usize]| Some(Target::Labels(classes.to_vec()));
+    assert_eq!(read, [set(&[1, 2]), set(&[]), None, set(&[3])]);
+}
+
+fn of_task(task: Task, names: &[&str]) -> LabelSet {
+    LabelSet::of_task(task, names.iter().map(ToString::to_string).collect()).unwrap()
+}
+
+#[test]
+fn a_regression_row_has_a_number_in_every_format() {
+    let expected = [0.5, -3.0, 1e3].map(Target::Value);
+    for (name, contents) in [
+        ("a.csv", "text,label\na,0.5\nb,-3\nc, 1e3\n"),
+        ("a.tsv", "text\tlabel\na\t+.5\nb\t-3.0\nc\t1000\n"),
+        (
+            "a.jsonl",
+            "{\"text\": \"a\", \"label\": 0.5}\n{\"text\": \"b\", \"label\": -3}\n\
+             {\"text\": \"c\", \"label\": \"1e3\"}",
+        ),
+    ] {
+        assert_eq!(targets(Task::Regression, name, contents).unwrap(), expected, "{name}");
+    }
+    let columns = Columns {
+        text: Some("sentence".to_owned()),
+        label: Some("score".to_owned()),
+        ..Columns::default()
+    };
+    let labels = LabelUse::Required(Task::Regression);
+    let read = read_records(&fixture("ids.parquet"), &columns, labels).unwrap();
+    let output = read.label_set().unwrap();
+    assert_eq!(output, of_task(Task::Regression, &["score"]));
+    let read = read.resolve(&output).unwrap();
+    let read: Vec<_> = read.into_iter().filter_map(|example| example.target).collect();
+    assert_eq!(read, [0.5, 0.25, 0.0, 1.0].map(Target::Value));
+}
+
+#[test]
+fn a_row_that_does_not_fit_its_task_is_named() {
+    let refused = |task, name: &str, row: &str| {
+        let contents = match name {
+            "a.csv" => format!("text,label\na,1\nb,{row}\n"),
+            _ => {
+                let first = if task == Task::MultiLabel { "[\"x\"]" } else { "1" };
+                format!(
+                    "{{\"text\": \"a\", \"label\": {first}}}\n{{\"text\": \"b\", \"label\": {row}}}"
+                )
+            }
+        };
+        targets(task, name, &contents).unwrap_err()
+    };
+    let line = |name: &str| if name == "a.csv" { 3 } else { 2 };
+    for (task, name, row, said) in [
+        (
+            Task::SingleLabel,
+            "a.jsonl",
+            "[0]",
+            "found [0]; lists of labels are for a multi-label task",
+        ),
+        (
+            Task::MultiLabel,
+            "a.jsonl",
+            "\"x\"",
+            "must be a list of label names or of label ids, found \"x\"",
+        ),
+        (Task::MultiLabel, "a.jsonl", "[1.0, 0.0]", "must be a list of label names"),
+        (Task::MultiLabel, "a.jsonl", "[\"x\", null]", "found [\"x\", null]"),
+        (Task::MultiLabel, "a.jsonl", "null", "no label in column"),
+        (Task::MultiLabel, "a.jsonl", "[\"x\", \"x\"]", "label \"x\" stands twice in its row"),
+        (Task::MultiLabel, "a.jsonl", "[\"y\", 0]", "label 0 among names"),
+        (Task::MultiLabel, "a.csv", "0|1|", "must be labels with | between them, found \"0|1|\""),
+        (Task::MultiLabel, "a.csv", "0|0|1", "label \"0\" stands twice in its row"),
+        (Task::Regression, "a.csv", "good", "must be a finite number, found \"good\""),
+        (Task::Regression, "a.csv", "NaN", "must be a finite number"),
+        (Task::Regression, "a.csv", "1e39", "must be a finite number"),
+        (Task::Regression, "a.csv", "", "no label in column"),
+        (Task::Regression, "a.jsonl", "[1]", "must be a finite number, found [1]"),
+        (Task::Regression, "a.jsonl", "true", "must be a finite number, found true"),
+    ] {
+        let message = refused(task, name, row);
+        assert!(message.starts_with(&format!("{name}:{}: ", line(name))), "{message}");
+        assert!(message.contains(said), "{said}: {message}");
+    }
+    let none = targets(Task::MultiLabel, "a.csv", "text,label\na,\n").unwrap_err();
+    assert_eq!(none, "a.csv: a multi-label task needs at least 1 label, there are 0");
 }
 
 #[test]
@@ -341,7 +479,7 @@ fn a_stream_of_records_is_what_reading_the_whole_file_gives() {
         let streamed: Vec<_> = streamed.map(Result::unwrap).collect();
         let whole = read_records(&fixture(name), &columns, LabelUse::Ignored).unwrap();
         assert_eq!(streamed, whole.rows(), "{name}");
-        assert!(streamed.iter().all(|record| record.label.is_none()), "{name}");
+        assert!(streamed.iter().all(|record| record.target.is_none()), "{name}");
     }
 }
 
@@ -382,10 +520,12 @@ proptest! {
         for header in ["", "text,label\n", "text\tlabel\n", "["] {
             let text = format!("{header}{text}");
             let path = Path::new("any");
-            let request = columns::Request { path, columns: &columns, labels: LabelUse::Optional };
-            let _ = json::read(&text, request);
-            let _ = delimited::read(&text, delimited::Dialect::Csv, request);
-            let _ = delimited::read(&text, delimited::Dialect::Tsv, request);
+            for labels in Task::ALL.map(LabelUse::Optional) {
+                let request = columns::Request { path, columns: &columns, labels };
+                let _ = json::read(&text, request);
+                let _ = delimited::read(&text, delimited::Dialect::Csv, request);
+                let _ = delimited::read(&text, delimited::Dialect::Tsv, request);
+            }
             InputRecords::new(text.as_bytes(), "-", InputFormat::JsonLines).for_each(drop);
         }
     }

@@ -1,11 +1,19 @@
-//! How good a classifier is, in scikit-learn's numbers and words. Knows classes as indices, not
-//! models or data files.
+//! How good a model is, in scikit-learn's and scipy's numbers and words. Knows targets, not models or data
+//! files.
 
 mod confusion;
 pub mod exact;
+mod label_report;
 mod mean;
 mod report;
+mod scores;
+mod task_report;
+mod value_report;
 
 pub use confusion::ConfusionMatrix;
+pub use label_report::LabelReport;
 pub use mean::Mean;
-pub use report::{Averages, ClassScores, ClassificationReport};
+pub use report::{Averages, ClassificationReport};
+pub use scores::ClassScores;
+pub use task_report::Report;
+pub use value_report::ValueReport;

@@ -4,20 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::ConfusionMatrix;
-
-/// Scores of one class, or an average over classes; a score without anything to divide by is 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClassScores {
-    /// Share of the examples predicted as this class that are of it.
-    pub precision: f64,
-    /// Share of the examples of this class that were predicted as it.
-    pub recall: f64,
-    /// Harmonic mean of precision and recall.
-    pub f1: f64,
-    /// Number of examples that are of this class.
-    pub support: usize,
-}
+use super::scores::{Table, average, ratio};
+use super::{ClassScores, ConfusionMatrix};
 
 /// Averages over the classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,13 +45,7 @@ impl ClassificationReport {
             .zip(predicted)
             .enumerate()
             .map(|(class, (row, predicted))| {
-                let support = row.iter().sum();
-                ClassScores {
-                    precision: ratio(row[class], predicted),
-                    recall: ratio(row[class], support),
-                    f1: ratio(2 * row[class], predicted + support),
-                    support,
-                }
+                ClassScores::of_counts(row[class], predicted, row.iter().sum())
             })
             .collect();
         let averages = Averages {
@@ -131,63 +113,22 @@ impl ClassificationReport {
     }
 }
 
-impl ClassScores {
-    /// With scikit-learn's keys; it gives the support as a float too.
-    fn to_json(self) -> Value {
-        json!({
-            "precision": self.precision,
-            "recall": self.recall,
-            "f1-score": self.f1,
-            "support": self.support as f64,
-        })
-    }
-}
-
 impl fmt::Display for ClassificationReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Widths count characters, as Python's format does.
-        let longest = self.names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        let width = longest.max("weighted avg".len());
-        let row = |out: &mut fmt::Formatter<'_>, name: &str, scores: &ClassScores| {
-            let ClassScores { precision, recall, f1, support } = scores;
-            writeln!(out, "{name:>width$}  {precision:>9.4} {recall:>9.4} {f1:>9.4} {support:>9}")
-        };
-        writeln!(
-            out,
-            "{:>width$}  {:>9} {:>9} {:>9} {:>9}\n",
-            "", "precision", "recall", "f1-score", "support"
-        )?;
+        let table = Table::new(&self.names);
+        table.head(out)?;
         for (name, scores) in self.names.iter().zip(&self.classes) {
-            row(out, name, scores)?;
+            table.row(out, name, scores)?;
         }
-        let (accuracy, total) = (self.accuracy(), self.matrix.total());
+        let (width, accuracy, total) = (table.width, self.accuracy(), self.matrix.total());
         writeln!(out, "\n{:>width$}  {:>9} {:>9} {accuracy:>9.4} {total:>9}", "accuracy", "", "")?;
-        row(out, "macro avg", &self.averages.macro_avg)?;
-        row(out, "weighted avg", &self.averages.weighted_avg)
-    }
-}
-
-/// 0 where there is nothing to divide by.
-fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-fn average(classes: &[ClassScores], weight: impl Fn(&ClassScores) -> usize) -> ClassScores {
-    let weights: usize = classes.iter().map(&weight).sum();
-    let mean = |score: fn(&ClassScores) -> f64| {
-        let sum: f64 = classes.iter().map(|class| score(class) * weight(class) as f64).sum();
-        if weights == 0 { 0.0 } else { sum / weights as f64 }
-    };
-    ClassScores {
-        precision: mean(|class| class.precision),
-        recall: mean(|class| class.recall),
-        f1: mean(|class| class.f1),
-        support: classes.iter().map(|class| class.support).sum(),
+        table.row(out, "macro avg", &self.averages.macro_avg)?;
+        table.row(out, "weighted avg", &self.averages.weighted_avg)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde::Deserialize;
 
     use super::*;
@@ -219,7 +160,7 @@ mod tests {
     }
 
     /// Equal but for rounding: scikit-learn sums in another order.
-    fn agree(ours: &Value, theirs: &Value) -> bool {
+    pub(in crate::metrics) fn agree(ours: &Value, theirs: &Value) -> bool {
         match (ours, theirs) {
             (Value::Object(ours), Value::Object(theirs)) => {
                 ours.keys().eq(theirs.keys())

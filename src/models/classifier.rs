@@ -1,17 +1,17 @@
-//! What every model that labels text can do, teacher or student, and how many texts are labelled
+//! What every model of text can do, teacher or student, and how many texts are labelled
 //! with little padding.
 
 use tch::{Device, Kind, Tensor};
 
 use super::{ModelError, Parameters, TokenBatch};
 use crate::{
-    data::LabelSet,
+    data::{LabelSet, Target, Task},
     text::{Tokenizer, Tokens},
 };
 
-/// A model from text to one logit per label.
+/// A model from text to one raw output for each label, or one number.
 pub trait Classifier {
-    /// The labels; logit `c` belongs to label `c`.
+    /// The task and the labels; logit `c` belongs to label `c`.
     fn labels(&self) -> &LabelSet;
     /// The tokenizer the model was trained with.
     fn tokenizer(&self) -> &Tokenizer;
@@ -53,6 +53,20 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// What the logits say: the most probable label; every label whose own probability is above one half,
+    /// which is where its logit is above 0; or the number itself.
+    pub fn target(&self, task: Task) -> Target {
+        match task {
+            Task::SingleLabel => Target::Label(self.label()),
+            Task::MultiLabel => {
+                let logits = self.logits.iter().enumerate();
+                let applies = logits.filter_map(|(class, &logit)| (logit > 0.0).then_some(class));
+                Target::Labels(applies.collect())
+            }
+            Task::Regression => Target::Value(self.logits.first().copied().unwrap_or_default()),
+        }
+    }
+
     /// Index of the largest logit, the first of equals.
     pub fn label(&self) -> usize {
         let mut best = 0;
@@ -102,4 +116,27 @@ pub fn softmax(logits: &[f32]) -> Vec<f64> {
     let exponentials: Vec<f64> = logits.iter().map(|z| f64::from(z - largest).exp()).collect();
     let sum: f64 = exponentials.iter().sum();
     exponentials.into_iter().map(|e| e / sum).collect()
+}
+
+/// `1 / (1 + exp(-z))` of each logit, in float64.
+pub fn sigmoid(logits: &[f32]) -> Vec<f64> {
+    logits.iter().map(|&z| 1.0 / (1.0 + f64::from(-z).exp())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logits_become_answers_as_the_task_reads_them() {
+        let prediction = Prediction { logits: vec![-0.5, 2.0, 0.25], truncated: false };
+        assert_eq!(prediction.target(Task::SingleLabel), Target::Label(1));
+        assert_eq!(prediction.target(Task::MultiLabel), Target::Labels(vec![1, 2]));
+        assert_eq!(prediction.target(Task::Regression), Target::Value(-0.5));
+        let probabilities = sigmoid(&[0.0, 3f32.ln(), -800.0]);
+        // 1/2, 3/4, and no overflow.
+        for (found, expected) in probabilities.iter().zip([0.5, 0.75, 0.0]) {
+            assert!((found - expected).abs() < 1e-7, "{probabilities:?}");
+        }
+    }
 }

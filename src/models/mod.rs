@@ -23,7 +23,7 @@ mod weights;
 pub use activation::Activation;
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use batch::TokenBatch;
-pub use classifier::{Classifier, Prediction, classify, rows, softmax};
+pub use classifier::{Classifier, Prediction, classify, rows, sigmoid, softmax};
 pub use head::{HeadKind, Pooling};
 pub use parameters::{Builder, Init, Parameters};
 pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};

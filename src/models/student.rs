@@ -8,12 +8,15 @@ use tch::{Device, Tensor};
 use super::{
     Builder, Classifier, ModelError, Parameters, TokenBatch,
     bilstm::{BiLstm, BiLstmConfig},
-    folder::{read_json, write_text},
+    folder::{malformed, read_json, write_text},
     weights::{read_weights, write_weights},
 };
-use crate::{data::LabelSet, text::Tokenizer};
+use crate::{
+    data::{LabelSet, Task},
+    text::Tokenizer,
+};
 
-/// What a student is built from; `model.json` of a run folder.
+/// What a student is built from; with its task `model.json` of a run folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StudentConfig {
     /// Longest input in tokens.
@@ -21,6 +24,15 @@ pub struct StudentConfig {
     /// Family and sizes.
     #[serde(flatten)]
     pub family: Family,
+}
+
+/// `model.json`; without a task it was written when there was one alone.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    #[serde(default)]
+    task: Task,
+    #[serde(flatten)]
+    config: StudentConfig,
 }
 
 /// The families of students.
@@ -64,12 +76,19 @@ impl Student {
 
     /// Reads the best weights of a run folder, and nothing outside it.
     pub fn load(run: &Path, device: Device) -> Result<Self, ModelError> {
-        let config: StudentConfig = read_json(&run.join(CONFIG))?;
-        let labels: LabelSet = read_json(&run.join(LABELS))?;
+        let Description { task, config } = read_json(&run.join(CONFIG))?;
+        let path = run.join(LABELS);
+        let labels = LabelSet::of_task(task, read_json(&path)?)
+            .map_err(|cause| malformed(&path, cause.to_string()))?;
         let tokenizer = Tokenizer::from_file(&run.join(TOKENIZER), config.max_length)?;
         let path = run.join(BEST_WEIGHTS);
         let builder = Builder::from_weights(read_weights(&path)?, &path, device);
         Self::build(config, labels, tokenizer, builder, device, false)
+    }
+
+    /// The task of a finished student, before anything else of it is read.
+    pub fn task(run: &Path) -> Result<Task, ModelError> {
+        read_json(&run.join(CONFIG)).map(|description: Description| description.task)
     }
 
     fn build(
@@ -93,8 +112,9 @@ impl Student {
 
     /// Writes everything but the weights.
     pub fn save_description(&self, run: &Path) -> Result<(), ModelError> {
-        write_text(run, CONFIG, &format!("{:#}\n", serde_json::json!(self.config)))?;
-        write_text(run, LABELS, &format!("{:#}\n", serde_json::json!(self.labels)))?;
+        let description = Description { task: self.labels.task(), config: self.config.clone() };
+        write_text(run, CONFIG, &format!("{:#}\n", serde_json::json!(description)))?;
+        write_text(run, LABELS, &format!("{:#}\n", serde_json::json!(self.labels.names())))?;
         write_text(run, TOKENIZER, self.tokenizer.json())
     }
 

@@ -17,10 +17,14 @@ use super::{
     folder::{malformed, name, read_json, write_text},
     head::Head,
     linear::Kernels,
-    teacher_config::{labels, settings},
+    teacher_config::{labels, settings, task},
     weights::{bytes, find_weights, write_weights},
 };
-use crate::{data::LabelSet, text::Tokenizer, wire::Fingerprint};
+use crate::{
+    data::{LabelSet, Task},
+    text::Tokenizer,
+    wire::Fingerprint,
+};
 
 /// Changes when the same folder would be read, tokenised or computed differently.
 const PREPROCESSING_VERSION: &str = "lectern teacher 2";
@@ -62,6 +66,11 @@ impl Teacher {
         let settings = settings(folder, &config, architecture.as_ref())?;
         let labels = labels(folder, &config)?;
         Self::build(folder, config, architecture, settings, labels, device, Init::Required)
+    }
+
+    /// The task of a finished classifier, before anything else of it is read.
+    pub fn task(folder: &Path) -> Result<Task, ModelError> {
+        task(folder, &read_json(&folder.join("config.json"))?)
     }
 
     /// Puts a new head for `labels` on an encoder. What the head has beyond the encoder's own tensors starts
@@ -250,7 +259,7 @@ impl Teacher {
     }
 
     /// Hash of everything that can change an answer: preprocessing version, arithmetic, settings, the
-    /// shape of the computation, labels, tokenizer, and every weight with its name.
+    /// shape of the computation, task, labels, tokenizer, and every weight with its name.
     pub fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
         let here = || self.fingerprint_in(&self.arithmetic.to_string());
         self.fingerprint.clone().map_or_else(here, Ok)
@@ -265,7 +274,8 @@ impl Teacher {
         let (family, shape) =
             (self.architecture.classifier_class(), self.architecture.computation());
         part(PREPROCESSING_VERSION.as_bytes());
-        part(json!([self.settings, arithmetic, family, shape, self.labels]).to_string().as_bytes());
+        let outputs = json!([self.labels.task(), self.labels.names()]);
+        part(json!([self.settings, arithmetic, family, shape, outputs]).to_string().as_bytes());
         part(self.tokenizer.json().as_bytes());
         for (name, tensor) in self.parameters.iter() {
             part(name.as_bytes());
@@ -312,7 +322,7 @@ impl Teacher {
                 json!([self.architecture.encoder_class()])
             }
         };
-        config["problem_type"] = json!("single_label_classification");
+        config["problem_type"] = json!(self.labels.task().problem_type());
         config["dtype"] = json!("float32");
         config["lectern"] = json!(self.settings);
         config

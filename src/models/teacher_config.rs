@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs, path::Path};
 use serde_json::Value;
 
 use super::{HeadKind, ModelError, TeacherSettings, encoders::Architecture, folder::malformed};
-use crate::data::LabelSet;
+use crate::data::{LabelSet, Task};
 
 /// Longest input where neither the encoder nor the tokenizer has a limit.
 const UNLIMITED: usize = 512;
@@ -32,7 +32,22 @@ pub(super) fn settings(
     Ok(TeacherSettings { head: HeadKind::Family, max_length: max_length.unwrap_or(UNLIMITED) })
 }
 
-/// The labels in the order of the logits.
+/// What the outputs say. Where `problem_type` is absent, one output is a regression and several are the
+/// labels of a single-label task, as `transformers` takes it.
+pub(super) fn task(folder: &Path, config: &Value) -> Result<Task, ModelError> {
+    let outputs = || config.get("id2label").and_then(Value::as_object).map(serde_json::Map::len);
+    match config.get("problem_type") {
+        None | Some(Value::Null) if outputs() == Some(1) => Ok(Task::Regression),
+        None | Some(Value::Null) => Ok(Task::SingleLabel),
+        Some(name) => name.as_str().and_then(Task::of_problem_type).ok_or_else(|| {
+            let known = Task::ALL.map(Task::problem_type).join(", ");
+            let cause = format!("problem_type {name} is not one of {known}");
+            malformed(&folder.join("config.json"), cause)
+        }),
+    }
+}
+
+/// The task, and the labels in the order of the logits.
 pub(super) fn labels(folder: &Path, config: &Value) -> Result<LabelSet, ModelError> {
     let path = folder.join("config.json");
     let names: HashMap<String, String> = config
@@ -51,5 +66,6 @@ pub(super) fn labels(folder: &Path, config: &Value) -> Result<LabelSet, ModelErr
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    LabelSet::new(in_order).map_err(|cause| malformed(&path, format!("`id2label`: {cause}")))
+    LabelSet::of_task(task(folder, config)?, in_order)
+        .map_err(|cause| malformed(&path, format!("`id2label`: {cause}")))
 }

@@ -6,6 +6,7 @@ mod gradient;
 mod losses;
 mod optimizer;
 mod schedule;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +16,4 @@ pub use gradient::{Gradient, clip_by_norm};
 pub use losses::{Loss, SoftTargets};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerKind};
 pub use schedule::{Decay, Schedule};
+pub use targets::HardTargets;

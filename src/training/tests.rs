@@ -1,16 +1,17 @@
 //! Losses and optimizers against PyTorch; fixtures by `tests/fixtures/make_losses.py`, `make_cross_entropy.py` and
 //! `make_optimizers.py`. Checkpoints against the optimizer that wrote them.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Checkpoint, ClassWeights, CrossEntropy, Gradient, Loss, Optimizer, OptimizerKind, Settings,
-    SoftTargets, clip_by_norm, step_seed,
+    Checkpoint, ClassWeights, CrossEntropy, Gradient, HardTargets, Loss, Optimizer, OptimizerKind,
+    Settings, SoftTargets, clip_by_norm, step_seed,
 };
+use crate::data::{LabelSet, Target, Task};
 
 fn tensor(rows: &[Vec<f64>]) -> Tensor {
     Tensor::from_slice(&rows.concat()).view([rows.len() as i64, rows[0].len() as i64])
@@ -20,11 +21,12 @@ fn difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
+/// The losses of one task; `targets` are classes, or a number.
 #[derive(Deserialize)]
 struct Losses {
     student: Vec<Vec<f64>>,
     teacher: Vec<Vec<f64>>,
-    labels: Vec<i64>,
+    targets: Vec<Vec<f64>>,
     cases: Vec<LossCase>,
 }
 
@@ -41,49 +43,70 @@ struct LossCase {
 
 impl LossCase {
     fn loss(&self) -> Loss {
+        let alpha = self.alpha.unwrap_or(0.0);
         match self.loss.as_str() {
             "cross-entropy" => Loss::CrossEntropy,
-            "mse" => Loss::Mse,
+            "mse" => Loss::Mse { alpha },
             "ce-mse" => Loss::CeMse { ce_weight: self.a.unwrap(), mse_weight: self.b.unwrap() },
-            "kl" => Loss::Kl { alpha: self.alpha.unwrap(), temperature: self.temperature.unwrap() },
+            "kl" => Loss::Kl { alpha, temperature: self.temperature.unwrap() },
+            "bce" => Loss::Bce { alpha, temperature: self.temperature.unwrap() },
             other => panic!("unknown loss {other}"),
         }
     }
 }
 
-fn losses() -> Losses {
+impl Losses {
+    fn hard(&self, task: Task) -> HardTargets {
+        let names = (0..self.student[0].len()).map(|name| name.to_string()).collect();
+        let labels = LabelSet::of_task(task, names).unwrap();
+        let target = |values: &Vec<f64>| match task {
+            Task::SingleLabel => Target::Label(values[0] as usize),
+            Task::MultiLabel => {
+                Target::Labels(values.iter().map(|&value| value as usize).collect())
+            }
+            Task::Regression => Target::Value(values[0] as f32),
+        };
+        let targets: Vec<Target> = self.targets.iter().map(target).collect();
+        HardTargets::new(&labels, targets.iter(), Device::Cpu).unwrap()
+    }
+}
+
+fn losses() -> BTreeMap<Task, Losses> {
     serde_json::from_str(include_str!("../../tests/fixtures/losses.json")).unwrap()
 }
 
 #[test]
 fn every_loss_and_its_gradient_agree_with_pytorch() {
     let fixture = losses();
-    let labels = Tensor::from_slice(&fixture.labels);
-    let soft = SoftTargets { logits: tensor(&fixture.teacher), positions: None };
-    assert!(fixture.cases.len() >= 12);
-    for case in &fixture.cases {
-        let student = tensor(&fixture.student).set_requires_grad(true);
-        let value = case.loss().value(&student, &labels, Some(&soft)).unwrap();
-        let name = format!("{:?}", case.loss());
-        // float64 on both sides: what is left is the order of sums.
-        assert!((value.double_value(&[]) - case.value).abs() < 1e-12, "{name}");
-        value.backward();
-        assert!(difference(&student.grad(), &tensor(&case.gradient)) < 1e-12, "{name}");
+    assert_eq!(fixture.keys().copied().collect::<Vec<_>>(), Task::ALL);
+    for (task, losses) in &fixture {
+        let hard = losses.hard(*task);
+        let soft = SoftTargets { logits: tensor(&losses.teacher), positions: None };
+        for case in &losses.cases {
+            let student = tensor(&losses.student).set_requires_grad(true);
+            let value = case.loss().value(&student, &hard, Some(&soft)).unwrap();
+            let name = format!("{task}, {:?}", case.loss());
+            assert!(case.loss().fits(*task), "{name}");
+            // float64 on both sides: what is left is the order of sums.
+            assert!((value.double_value(&[]) - case.value).abs() < 1e-12, "{name}");
+            value.backward();
+            assert!(difference(&student.grad(), &tensor(&case.gradient)) < 1e-12, "{name}");
+        }
     }
 }
 
 #[test]
 fn examples_without_a_soft_target_count_in_the_hard_part_alone() {
-    let fixture = losses();
-    let (student, labels) = (tensor(&fixture.student), Tensor::from_slice(&fixture.labels));
+    let fixture = &losses()[&Task::SingleLabel];
+    let (student, hard) = (tensor(&fixture.student), fixture.hard(Task::SingleLabel));
     let loss = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
     let positions = Tensor::from_slice(&[1i64, 4]);
     let teacher = tensor(&fixture.teacher).index_select(0, &positions);
     let matched = student.index_select(0, &positions);
-    let by_hand = Loss::CrossEntropy.value(&student, &labels, None).unwrap()
+    let by_hand = Loss::CrossEntropy.value(&student, &hard, None).unwrap()
         + 2.0 * (&matched - &teacher).square().mean(Kind::Double);
     let soft = SoftTargets { logits: teacher, positions: Some(positions) };
-    let value = loss.value(&student, &labels, Some(&soft)).unwrap();
+    let value = loss.value(&student, &hard, Some(&soft)).unwrap();
     assert!(difference(&value, &by_hand) < 1e-12);
 }
 

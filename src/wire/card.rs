@@ -1,10 +1,11 @@
 //! The teacher's card: what a student must know of a teacher before it trusts a row.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Encoding, WireError, proto};
+use crate::data::{LabelError, LabelSet, Task};
 
 /// Hash of everything that can change a teacher's answer; 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,6 +73,9 @@ pub struct TeacherCard {
     pub fingerprint: Fingerprint,
     /// The model folder's name.
     pub name: String,
+    /// What the values of a row say. Cards written before there were others are of single-label teachers.
+    #[serde(default)]
+    pub task: Task,
     /// Label names; `labels[c]` belongs to value `c` of every row.
     pub labels: Vec<String>,
     /// Family and size, for people.
@@ -96,11 +100,38 @@ const fn one() -> usize {
     1
 }
 
+impl TeacherCard {
+    /// The labels with the task; an error only for a card that was not checked on arrival.
+    pub fn label_set(&self) -> Result<LabelSet, LabelError> {
+        LabelSet::of_task(self.task, self.labels.clone())
+    }
+}
+
+impl From<Task> for proto::Task {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::SingleLabel => Self::SingleLabel,
+            Task::MultiLabel => Self::MultiLabel,
+            Task::Regression => Self::Regression,
+        }
+    }
+}
+
+fn task(number: i32) -> Result<Task, WireError> {
+    match proto::Task::try_from(number) {
+        Ok(proto::Task::Unspecified | proto::Task::SingleLabel) => Ok(Task::SingleLabel),
+        Ok(proto::Task::MultiLabel) => Ok(Task::MultiLabel),
+        Ok(proto::Task::Regression) => Ok(Task::Regression),
+        Err(_) => Err(WireError::Unknown { what: "task", number }),
+    }
+}
+
 impl From<&TeacherCard> for proto::TeacherCard {
     fn from(card: &TeacherCard) -> Self {
         Self {
             fingerprint: card.fingerprint.to_string(),
             name: card.name.clone(),
+            task: proto::Task::from(card.task).into(),
             labels: card.labels.clone(),
             architecture: card.architecture.clone(),
             parameters: card.parameters,
@@ -125,11 +156,10 @@ impl TryFrom<proto::TeacherCard> for TeacherCard {
         if limits.credits == 0 {
             return Err(WireError::Card("credits"));
         }
-        let distinct: HashSet<_> = card.labels.iter().collect();
-        if card.labels.len() < 2 || distinct.len() != card.labels.len() {
-            return Err(WireError::Card("two or more distinct labels"));
-        }
+        let task = task(card.task)?;
+        LabelSet::of_task(task, card.labels.clone())?;
         Ok(Self {
+            task,
             fingerprint: card.fingerprint.parse()?,
             name: card.name,
             labels: card.labels,
@@ -146,5 +176,37 @@ impl TryFrom<proto::TeacherCard> for TeacherCard {
             encodings: card.encodings.iter().filter_map(|&e| Encoding::try_from(e).ok()).collect(),
             members: card.members.max(1) as usize,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(task: i32, labels: &[&str]) -> Result<TeacherCard, WireError> {
+        TeacherCard::try_from(proto::TeacherCard {
+            fingerprint: "0123456789abcdef".repeat(4),
+            task,
+            labels: labels.iter().map(ToString::to_string).collect(),
+            limits: Some(proto::Limits { credits: 1, ..proto::Limits::default() }),
+            ..proto::TeacherCard::default()
+        })
+    }
+
+    #[test]
+    fn a_card_says_its_task_and_has_the_labels_for_it() {
+        for task in Task::ALL {
+            let number = proto::Task::from(task).into();
+            assert_eq!(
+                card(number, &["a", "b"][..1 + usize::from(number < 3)]).unwrap().task,
+                task
+            );
+        }
+        assert_eq!(card(0, &["a", "b"]).unwrap().task, Task::SingleLabel);
+        let refused = |task, labels: &[&str]| card(task, labels).unwrap_err().to_string();
+        assert!(refused(4, &["a", "b"]).contains("unknown task 4"));
+        assert!(refused(0, &["a"]).contains("at least 2 labels"));
+        assert!(refused(1, &["a", "a"]).contains("twice"));
+        assert!(refused(3, &["a", "b"]).contains("exactly 1 name"));
     }
 }

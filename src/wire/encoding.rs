@@ -5,7 +5,8 @@ use std::sync::Arc;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use super::{WireError, proto};
+use super::{TeacherCard, WireError, proto};
+use crate::data::Task;
 
 /// The encodings that this version speaks; error bounds stand in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,6 +24,12 @@ pub enum Encoding {
 impl Encoding {
     /// All that this version speaks.
     pub const ALL: [Self; 3] = [Self::Float32, Self::Float16, Self::TopK];
+
+    /// Those that a teacher of `task` may be asked for: the mass of the rest is a matter of softmax.
+    pub fn of_task(task: Task) -> Vec<Self> {
+        let fits = |encoding: &Self| *encoding != Self::TopK || task == Task::SingleLabel;
+        Self::ALL.into_iter().filter(fits).collect()
+    }
 }
 
 impl TryFrom<i32> for Encoding {
@@ -60,9 +67,14 @@ pub struct RowFormat {
 }
 
 impl RowFormat {
-    /// Reads a hello for a teacher of `classes` labels and `members` models.
-    pub fn of(hello: &proto::Hello, classes: usize, members: usize) -> Result<Self, WireError> {
+    /// Reads a hello for the teacher of that card.
+    pub fn of(hello: &proto::Hello, card: &TeacherCard) -> Result<Self, WireError> {
         let encoding = Encoding::try_from(hello.encoding)?;
+        if !card.encodings.contains(&encoding) {
+            let offered = card.encodings.clone();
+            return Err(WireError::Encoding { encoding, offered });
+        }
+        let (classes, members) = (card.labels.len(), card.members);
         let top_k = hello.top_k as usize;
         match encoding {
             Encoding::TopK if top_k == 0 || top_k >= classes => {
@@ -201,10 +213,28 @@ mod tests {
             (hello(proto::Encoding::Float32, 2, false), "k = 2"),
             (hello(proto::Encoding::Float32, 0, true), "variance"),
         ] {
-            let error = RowFormat::of(&hello, 5, 1).unwrap_err().to_string();
+            let error = RowFormat::of(&hello, &card(Task::SingleLabel, 1)).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
-        assert!(RowFormat::of(&hello(top_k, 4, true), 5, 2).is_ok());
+        assert!(RowFormat::of(&hello(top_k, 4, true), &card(Task::SingleLabel, 2)).is_ok());
+        let error = RowFormat::of(&hello(top_k, 4, false), &card(Task::MultiLabel, 1)).unwrap_err();
+        assert!(error.to_string().contains("TopK"), "{error}");
+    }
+
+    fn card(task: Task, members: usize) -> TeacherCard {
+        TeacherCard {
+            fingerprint: "0123456789abcdef".repeat(4).parse().unwrap(),
+            name: "teacher".to_owned(),
+            task,
+            labels: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+            architecture: String::new(),
+            parameters: 1,
+            max_length: 32,
+            arithmetic: "float32".to_owned(),
+            limits: crate::wire::Limits::default(),
+            encodings: Encoding::of_task(task),
+            members,
+        }
     }
 
     proptest! {

@@ -101,6 +101,20 @@ pub enum WireError {
         /// The number on the wire.
         number: i32,
     },
+    /// The teacher does not write rows that way.
+    #[error(
+        "the teacher does not write rows as {encoding:?}, only as {offered:?}; the largest logits say nothing of \
+         the others unless the labels exclude each other"
+    )]
+    Encoding {
+        /// As asked.
+        encoding: Encoding,
+        /// Those of the card.
+        offered: Vec<Encoding>,
+    },
+    /// Labels that no teacher of the card's task has.
+    #[error("the teacher's card: {0}")]
+    Labels(#[from] crate::data::LabelError),
     /// A required field is absent or empty.
     #[error("the teacher's card has no {0}")]
     Card(&'static str),

@@ -169,7 +169,8 @@ impl Cli {
             Command::Evaluate(args) => {
                 let (run, device) = (args.run, args.options.compute.device);
                 let bytes = run.join(BEST_WEIGHTS).metadata().map_or(0, |file| file.len());
-                evaluate_model(&args.options, bytes, || Student::load(&run, device))?;
+                let task = Student::task(&run)?;
+                evaluate_model(&args.options, bytes, task, || Student::load(&run, device))?;
             }
             Command::Predict(args) => {
                 let (run, device) = (args.run, args.options.compute.device);

@@ -12,13 +12,15 @@ impl fmt::Display for CardLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let card = self.0;
         let limits = card.limits;
-        let encodings: Vec<&str> = card.encodings.iter().map(|&encoding| name(encoding)).collect();
+        let encodings: Vec<&str> =
+            card.encodings.iter().map(|&encoding| encoding_name(encoding)).collect();
         writeln!(f, "name          {}", card.name)?;
         writeln!(f, "fingerprint   {}", card.fingerprint)?;
         writeln!(f, "architecture  {}", card.architecture)?;
         writeln!(f, "members       {}", card.members)?;
         writeln!(f, "parameters    {}", card.parameters)?;
         writeln!(f, "arithmetic    {}", card.arithmetic)?;
+        writeln!(f, "task          {}", card.task)?;
         writeln!(f, "labels        {}: {}", card.labels.len(), card.labels.join(", "))?;
         writeln!(f, "max length    {} tokens", card.max_length)?;
         writeln!(f, "encodings     {}", encodings.join(", "))?;
@@ -31,7 +33,7 @@ impl fmt::Display for CardLines<'_> {
 }
 
 /// As the flag `--encoding` spells it.
-fn name(encoding: Encoding) -> &'static str {
+pub(crate) fn encoding_name(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::Float32 => "float32",
         Encoding::Float16 => "float16",

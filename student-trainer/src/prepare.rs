@@ -3,14 +3,15 @@
 use anyhow::Context as _;
 use lectern::{
     commands::{Usage, check_free, tokenise},
-    data::{LabelSet, SplitFiles, Splits},
+    data::{SplitFiles, Splits, Task},
     models::{Family, StudentConfig, bilstm::BiLstmConfig},
     text::{Tokenizer, Tokens, word_tokenizer},
-    wire::TeacherCard,
+    wire::{RowFormat, TeacherCard},
 };
 
 use crate::{
-    config::{StudentKind, TrainConfig},
+    config::{Objective, StudentKind, TrainConfig},
+    describe::encoding_name,
     labels::SoftLabels,
     source::Source,
 };
@@ -18,8 +19,9 @@ use crate::{
 /// A run that has everything it needs.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    pub(crate) objective: Objective,
     pub(crate) card: Option<TeacherCard>,
-    /// Labels in the teacher's order where there is a teacher, so that its rows need no reordering.
+    /// Targets in the teacher's order where there is a teacher, so that its rows need no reordering.
     pub(crate) data: Splits,
     pub(crate) train_tokens: Vec<Tokens>,
     /// Of `train_tokens`.
@@ -31,26 +33,28 @@ pub(crate) struct Prepared {
 }
 
 /// Looks at the output folder, reads the files, asks the teacher for its card, builds the tokenizer,
-/// then begins to fetch rows: the cheap and the likely mistakes first.
+/// then begins to fetch rows: the cheap and the likely mistakes first. Where the teacher says what the task is,
+/// the files are read once it has.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_free(&config.output)?;
-    let mut data = Splits::read(SplitFiles {
-        train: &config.train,
-        dev: &config.dev,
-        test: config.test.as_deref(),
-        label_names: config.label_names.as_deref(),
-        columns: &config.columns,
-    })?;
-    let source = config.soft_labels.as_ref();
-    let source = source.map(|source| Source::open(source, config.teacher_patience)).transpose()?;
+    let read = |task| Splits::read(files(config, task));
+    let open = || {
+        let source = config.soft_labels.as_ref();
+        source.map(|source| Source::open(source, config.teacher_patience)).transpose()
+    };
+    let (objective, mut data, source);
+    if let Some(task) = config.task {
+        (objective, data, source) = (config.objective(task)?, read(task)?, open()?);
+    } else {
+        files(config, Task::default()).check_there()?;
+        source = open()?;
+        let task = source.as_ref().map(|source| source.card().task).unwrap_or_default();
+        (objective, data) = (config.objective(task)?, read(task)?);
+    }
     let card = source.as_ref().map(|source| source.card().clone());
     if let Some(card) = &card {
+        check_rows(config, objective.task, card)?;
         take_the_teachers_order(&mut data, card)?;
-        let (k, classes) = (config.format.top_k, card.labels.len());
-        if k >= classes {
-            let few = format!("--top-k {k}: teacher {} has only {classes} labels", card.name);
-            return Err(Usage(few).into());
-        }
     }
 
     let tokenizer = if let Some(path) = &config.tokenizer {
@@ -70,12 +74,45 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
     let soft = source.map(|source| source.start(config, &data.train, &lengths)).transpose()?;
     let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { card, data, train_tokens, lengths, soft, tokenizer, model })
+    Ok(Prepared { objective, card, data, train_tokens, lengths, soft, tokenizer, model })
+}
+
+fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {
+    SplitFiles {
+        train: &config.train,
+        dev: &config.dev,
+        test: config.test.as_deref(),
+        label_names: config.label_names.as_deref(),
+        task,
+        columns: &config.columns,
+    }
+}
+
+/// Whether the teacher answers what is learnt, and writes rows the way they were asked for.
+fn check_rows(config: &TrainConfig, task: Task, card: &TeacherCard) -> Result<(), Usage> {
+    let (name, theirs, classes) = (&card.name, card.task, card.labels.len());
+    let RowFormat { encoding, top_k, .. } = config.format;
+    if theirs != task {
+        return Err(Usage(format!(
+            "--task {task}: teacher {name} was trained for a {theirs} task"
+        )));
+    }
+    if !card.encodings.contains(&encoding) {
+        let encoding = encoding_name(encoding);
+        return Err(Usage(format!(
+            "--encoding {encoding}: teacher {name}, of a {theirs} task, does not offer it"
+        )));
+    }
+    if top_k >= classes {
+        let few = format!("--top-k {top_k}: teacher {name} has only {classes} labels");
+        return Err(Usage(few));
+    }
+    Ok(())
 }
 
 /// Matches the data's labels with the teacher's by name.
 fn take_the_teachers_order(data: &mut Splits, card: &TeacherCard) -> anyhow::Result<()> {
-    let theirs = LabelSet::new(card.labels.clone())?;
+    let theirs = card.label_set()?;
     let differ = format!(
         "the data has the labels {:?}, teacher {} has {:?}; where the data has ids, \
          --label-names FILE names them",

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use lectern::{commands::claim_folder, files::write_atomically, wire::TeacherCard};
 use serde_json::Value;
 
-use crate::config::TrainConfig;
+use crate::config::{Objective, TrainConfig};
 
 /// An open run folder.
 #[derive(Debug)]
@@ -21,10 +21,15 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     /// Takes the configured folder, new or empty, and writes down what the run is.
-    pub(crate) fn create(config: &TrainConfig, card: Option<&TeacherCard>) -> anyhow::Result<Self> {
+    pub(crate) fn create(
+        config: &TrainConfig,
+        objective: &Objective,
+        card: Option<&TeacherCard>,
+    ) -> anyhow::Result<Self> {
         let path = config.output.clone();
         claim_folder(&path)?;
-        let toml = toml::to_string(&config.resolved).context("cannot write the configuration")?;
+        let toml =
+            toml::to_string(&objective.resolved).context("cannot write the configuration")?;
         let metrics = path.join("metrics.jsonl");
         let metrics = OpenOptions::new()
             .create_new(true)

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Context as _, ensure};
 use lectern::{
     commands::{Progress, judge, write_report},
-    metrics::{ClassificationReport, Mean},
+    metrics::Mean,
     models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, TokenBatch},
-    training::{Optimizer, SoftTargets, clip_by_norm},
+    training::{HardTargets, Optimizer, SoftTargets, clip_by_norm},
 };
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -32,7 +32,7 @@ pub struct Summary(pub Value);
 pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     let mut prepared = prepare(config)?;
     let soft = prepared.soft.take();
-    let mut folder = RunFolder::create(config, prepared.card.as_ref())?;
+    let mut folder = RunFolder::create(config, &prepared.objective, prepared.card.as_ref())?;
     tch::manual_seed(config.seed.into());
     let student = Student::fresh(
         prepared.model.clone(),
@@ -47,8 +47,9 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         parameters = student.parameters().count(),
         vocabulary = prepared.tokenizer.vocabulary_size(),
         train = prepared.data.train.len(),
+        task = %prepared.objective.task,
         labels = ?prepared.data.labels.names(),
-        loss = ?config.loss,
+        loss = ?prepared.objective.loss,
         teacher = prepared.card.as_ref().map(|card| card.fingerprint.short()),
         "training"
     );
@@ -76,7 +77,7 @@ fn finish(
                 evaluation.say_truncated(name);
                 write_report(folder.path(), name, &evaluation.report)
                     .with_context(|| format!("cannot write the {name} report"))?;
-                score(&evaluation.report)
+                evaluation.report.scores_json()
             }
         };
         scores.insert(name.to_owned(), score);
@@ -85,6 +86,7 @@ fn finish(
     let stream = run.soft.as_ref().map(SoftLabels::metrics);
     let summary = json!({
         "name": config.name,
+        "task": prepared.objective.task,
         "best_epoch": run.best.map(|(_, epoch)| epoch),
         "dev": scores["dev"],
         "test": scores["test"],
@@ -103,17 +105,13 @@ fn finish(
     folder.write_json("summary.json", &summary)?;
     info!(
         best_epoch = %summary["best_epoch"],
-        dev_accuracy = %summary["dev"]["accuracy"],
-        test_accuracy = %summary["test"]["accuracy"],
+        dev = %summary["dev"],
+        test = %summary["test"],
         wait_share = %summary["wait_share"],
         folder = %folder.path().display(),
         "run complete"
     );
     Ok(Summary(summary))
-}
-
-fn score(report: &ClassificationReport) -> Value {
-    json!({"accuracy": report.accuracy(), "macro_f1": report.macro_f1()})
 }
 
 /// A run under way.
@@ -170,28 +168,31 @@ impl<'a> Run<'a> {
             let took = start.elapsed();
             self.trained += took;
             let dev = judge(self.student, &self.prepared.data.dev)?;
-            let accuracy = dev.report.accuracy();
-            let better = self.best.is_none_or(|(before, _)| accuracy > before);
+            let score = dev.report.score();
+            let better = self.best.is_none_or(|(before, _)| score > before);
             if better {
-                self.best = Some((accuracy, epoch));
+                self.best = Some((score, epoch));
                 self.student.save_weights(folder.path(), BEST_WEIGHTS)?;
             }
             self.student.save_weights(folder.path(), LAST_WEIGHTS)?;
-            folder.record(&json!({
+            let mut metrics = json!({
                 "epoch": epoch,
                 "step": self.step,
                 "train_loss": loss,
                 "dev_loss": dev.loss,
-                "dev_accuracy": accuracy,
-                "dev_macro_f1": dev.report.macro_f1(),
                 "best": better,
                 "seconds": took.as_secs_f64(),
                 "examples": self.examples,
                 "wait_share": self.wait_share(),
                 "trained_without_soft_label": self.without_soft_label,
                 "left_out": self.left_out,
-            }))?;
-            info!(epoch, loss, dev_loss = dev.loss, dev_accuracy = accuracy, better, "epoch done");
+            });
+            for (name, score) in dev.report.scores() {
+                metrics[format!("dev_{name}")] = score.into();
+            }
+            folder.record(&metrics)?;
+            let scores = dev.report.summary();
+            info!(epoch, loss, dev_loss = dev.loss, dev = scores, better, "epoch done");
             let since = self.best.map_or(0, |(_, best)| epoch - best);
             if self.config.patience.is_some_and(|patience| since >= patience) {
                 info!(since, "no better on dev; stopping early");
@@ -250,13 +251,12 @@ impl<'a> Run<'a> {
     fn step(&mut self, epoch: usize, batch: &LabelledBatch) -> anyhow::Result<(f64, usize)> {
         let tokens: Vec<_> =
             batch.examples.iter().map(|&i| &self.prepared.train_tokens[i]).collect();
-        let labels: Vec<i64> = (batch.examples.iter())
-            .filter_map(|&i| self.prepared.data.train[i].label.map(|label| label as i64))
-            .collect();
-        let labels = Tensor::f_from_slice(&labels)?.f_to_device(self.device)?;
-        let soft = batch.soft_targets(self.prepared.data.labels.len(), self.device)?;
+        let data = &self.prepared.data;
+        let targets = batch.examples.iter().filter_map(|&i| data.train[i].target.as_ref());
+        let hard = HardTargets::new(&data.labels, targets, self.device)?;
+        let soft = batch.soft_targets(data.labels.len(), self.device)?;
         let logits = self.student.forward(&TokenBatch::new(&tokens, self.device)?)?;
-        let loss = self.config.loss.value(&logits, &labels, soft.as_ref())?;
+        let loss = self.prepared.objective.loss.value(&logits, &hard, soft.as_ref())?;
         let gradients = self.optimizer.gradients(&loss)?;
         let norm = clip_by_norm(&gradients, self.config.clip_norm)?;
         let loss = loss.f_double_value(&[])?;

@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use lectern::{
     commands::CommandError,
-    data::{Columns, LabelUse, read_records},
+    data::{Columns, LabelUse, Task, read_records},
     metrics::Mean,
     models::{Arithmetic, Prediction, Teacher, classify},
 };
@@ -14,8 +14,8 @@ use lectern::{
 pub struct Agreement {
     /// Texts compared.
     pub texts: usize,
-    /// Share of texts with the same label.
-    pub labels: f64,
+    /// Share of texts with the same label, or the same labels; numbers of a regression have none.
+    pub labels: Option<f64>,
     /// Mean difference of a logit, without its sign.
     pub mean: f64,
     /// Largest difference of a logit.
@@ -26,13 +26,14 @@ pub struct Agreement {
 
 impl Agreement {
     /// `found` against `reference`, text by text.
-    pub fn between(found: &[Prediction], reference: &[Prediction]) -> Self {
+    pub fn between(task: Task, found: &[Prediction], reference: &[Prediction]) -> Self {
         let mut labels = Mean::default();
         let (mut difference, mut first, mut second) =
             (Mean::default(), Mean::default(), Mean::default());
         let mut largest = 0.0f64;
         for (found, reference) in found.iter().zip(reference) {
-            labels.add(f64::from(u8::from(found.label() == reference.label())), 1);
+            let same = found.target(task) == reference.target(task);
+            labels.add(f64::from(u8::from(same)), 1);
             for (&found, &reference) in found.logits.iter().zip(&reference.logits) {
                 let (found, reference) = (f64::from(found), f64::from(reference));
                 difference.add((found - reference).abs(), 1);
@@ -43,7 +44,7 @@ impl Agreement {
         }
         Self {
             texts: found.len(),
-            labels: labels.value(),
+            labels: (task != Task::Regression).then(|| labels.value()),
             mean: difference.value(),
             largest,
             deviation: (second.value() - first.value().powi(2)).max(0.0).sqrt(),
@@ -58,24 +59,30 @@ impl Agreement {
         data: &Path,
         columns: &Columns,
     ) -> Result<Self, CommandError> {
+        let task = Teacher::task(model)?;
         let records = read_records(data, columns, LabelUse::Ignored)?;
         let texts = || records.rows().iter().map(|r| (r.text.as_str(), r.text_pair.as_deref()));
         let answers = |arithmetic| {
             let teacher = Teacher::load_for_serving(model, device, arithmetic)?;
             classify(&teacher, texts())
         };
-        Ok(Self::between(&answers(arithmetic)?, &answers(reference)?))
+        Ok(Self::between(task, &answers(arithmetic)?, &answers(reference)?))
     }
 }
 
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { texts, labels, mean, largest, deviation } = self;
+        match labels {
+            Some(labels) => {
+                write!(f, "labels agree on {:.2} % of {texts} texts; logits", 100.0 * labels)
+            }
+            None => write!(f, "answers to {texts} texts"),
+        }?;
         write!(
             f,
-            "labels agree on {:.2} % of {texts} texts; logits differ by {mean:.4} in the mean and \
-             {largest:.4} at most, of a standard deviation of {deviation:.4}",
-            100.0 * labels
+            " differ by {mean:.4} in the mean and {largest:.4} at most, of a standard deviation of \
+             {deviation:.4}"
         )
     }
 }
@@ -89,9 +96,9 @@ mod tests {
         let answer = |logits: [f32; 2]| Prediction { logits: logits.into(), truncated: false };
         let reference = [answer([1.0, -1.0]), answer([0.25, 0.0])];
         let found = [answer([1.5, -1.0]), answer([0.0, 0.25])];
-        let agreement = Agreement::between(&found, &reference);
+        let agreement = Agreement::between(Task::SingleLabel, &found, &reference);
         assert_eq!(agreement.texts, 2);
-        assert_eq!((agreement.labels, agreement.mean, agreement.largest), (0.5, 0.25, 0.5));
+        assert_eq!((agreement.labels, agreement.mean, agreement.largest), (Some(0.5), 0.25, 0.5));
         // Of 1, -1, 0.25 and 0: mean 0.0625, mean square 0.515625.
         assert!((agreement.deviation - (0.515_625f64 - 0.062_5f64.powi(2)).sqrt()).abs() < 1e-12);
     }

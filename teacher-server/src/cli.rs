@@ -17,7 +17,7 @@ use lectern::{
         ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model,
         predict_with,
     },
-    data::Columns,
+    data::{Columns, Task},
     hub::resolve,
     models::{Arithmetic, HeadKind, Pooling, Teacher, weight_bytes},
 };
@@ -81,7 +81,7 @@ struct FinetuneArgs {
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]
     train: PathBuf,
-    /// Labelled examples that choose the best epoch
+    /// Labelled examples that choose the best epoch: by accuracy, micro-averaged F1 or Pearson's correlation
     #[arg(long, value_name = "FILE")]
     dev: PathBuf,
     /// Labelled examples for a last report; never used to choose anything
@@ -90,6 +90,9 @@ struct FinetuneArgs {
     /// New folder for the teacher
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// What the label column says of a text, and so which loss and which report it has
+    #[arg(long, value_enum, default_value_t)]
+    task: Task,
     /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
     #[arg(long, value_name = "FILE")]
     label_names: Option<PathBuf>,
@@ -130,7 +133,7 @@ struct FinetuneArgs {
     /// Longest input in tokens; the rest of a text is cut off
     #[arg(long, default_value_t = 128, value_name = "TOKENS")]
     max_length: usize,
-    /// Stop after this many epochs without a better dev accuracy
+    /// Stop after this many epochs without a better score on dev: accuracy, micro F1 or Pearson's correlation
     #[arg(long, default_value_t = 2, value_name = "EPOCHS", value_parser = clap::value_parser!(u32).range(1..))]
     patience: u32,
     /// Decides the new head, dropout and the order of examples
@@ -191,6 +194,7 @@ impl FinetuneArgs {
             dev: self.dev,
             test: self.test,
             output: self.output,
+            task: self.task,
             label_names: self.label_names,
             trainable_layers: self.trainable_layers,
             epochs: self.epochs as usize,
@@ -226,7 +230,7 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let device = options.compute.device;
     let load = || Teacher::load_for_serving(model, device, *dtype);
     // A folder without weights is for `load` to refuse.
-    evaluate_model(options, weight_bytes(model).unwrap_or(0), load)?;
+    evaluate_model(options, weight_bytes(model).unwrap_or(0), Teacher::task(model)?, load)?;
     if let Some(against) = against {
         let columns = Columns::from(options.columns.clone());
         let agreement =

@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context as _, ensure};
 use lectern::{
     commands::{Progress, check_free, claim_folder, judge, tokenise, write_report},
-    data::{Columns, SplitFiles, Splits, epoch_batches},
+    data::{Columns, SplitFiles, Splits, Task, epoch_batches},
     hub::resolve,
     metrics::Mean,
     models::{Classifier as _, HeadKind, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
-    training::{Decay, Optimizer, OptimizerKind, Schedule, clip_by_norm},
+    training::{Decay, HardTargets, Optimizer, OptimizerKind, Schedule, clip_by_norm},
 };
-use tch::{Device, Reduction, Tensor};
+use tch::Device;
 use tracing::info;
 
 /// Which weights move.
@@ -53,6 +53,7 @@ pub struct FinetuneConfig {
     pub dev: PathBuf,
     pub test: Option<PathBuf>,
     pub output: PathBuf,
+    pub task: Task,
     pub label_names: Option<PathBuf>,
     pub columns: Columns,
     pub head: HeadKind,
@@ -81,6 +82,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
         dev: &config.dev,
         test: config.test.as_deref(),
         label_names: config.label_names.as_deref(),
+        task: config.task,
         columns: &config.columns,
     })?;
     tch::manual_seed(config.seed);
@@ -92,6 +94,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     info!(
         architecture = teacher.architecture(),
         parameters = teacher.parameters().count(),
+        task = %config.task,
         labels = ?data.labels.names(),
         train = data.train.len(),
         dev = data.dev.len(),
@@ -148,13 +151,11 @@ fn train(teacher: &Teacher, data: &Splits, config: &FinetuneConfig) -> anyhow::R
         let mut mean = Mean::default();
         for batch in &batches {
             let examples: Vec<_> = batch.iter().map(|&i| &tokens[i]).collect();
-            let labels: Vec<i64> =
-                batch.iter().filter_map(|&i| data.train[i].label).map(|l| l as i64).collect();
-            let labels = Tensor::f_from_slice(&labels)?.f_to_device(config.device)?;
+            let targets = batch.iter().filter_map(|&i| data.train[i].target.as_ref());
+            let targets = HardTargets::new(&data.labels, targets, config.device)?;
             let logits =
                 teacher.forward(&TokenBatch::new(&examples, config.device)?, config.dropout)?;
-            let loss =
-                logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
+            let loss = targets.loss(&logits)?;
             let value = loss.f_double_value(&[])?;
             let gradients = optimizer.gradients(&loss)?;
             let norm = clip_by_norm(&gradients, config.clip_norm)?;
@@ -172,24 +173,19 @@ fn train(teacher: &Teacher, data: &Splits, config: &FinetuneConfig) -> anyhow::R
         drop(progress);
 
         let dev = judge(teacher, &data.dev)?;
-        let accuracy = dev.report.accuracy();
-        info!(
-            epoch,
-            loss = mean.value(),
-            dev_loss = dev.loss,
-            dev_accuracy = accuracy,
-            "epoch done"
-        );
-        if best.is_none_or(|(before, _)| accuracy > before) {
-            best = Some((accuracy, epoch));
+        let score = dev.report.score();
+        let scores = dev.report.summary();
+        info!(epoch, loss = mean.value(), dev_loss = dev.loss, dev = scores, "epoch done");
+        if best.is_none_or(|(before, _)| score > before) {
+            best = Some((score, epoch));
             teacher.save(&config.output)?;
         } else if best.is_some_and(|(_, at)| epoch - at >= config.patience) {
             info!(patience = config.patience, "no better on dev; stopping early");
             break;
         }
     }
-    if let Some((accuracy, epoch)) = best {
-        info!(epoch, dev_accuracy = accuracy, folder = %config.output.display(), "best epoch kept");
+    if let Some((score, epoch)) = best {
+        info!(epoch, dev_score = score, folder = %config.output.display(), "best epoch kept");
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod sharing;
 mod shutdown;
 mod storing;
 mod support;
+mod tasks;
 mod training;
 mod unary;
 mod warming;

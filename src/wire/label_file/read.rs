@@ -211,10 +211,7 @@ fn read_card(path: &Path, metadata: &ParquetMetaData) -> Result<TeacherCard, Lab
         .as_str()
         .parse::<Fingerprint>()
         .map_err(|cause| wrong(TEACHER_CARD, cause.to_string()))?;
-    if card.labels.len() < 2 {
-        let cause = format!("{} labels, expected two or more", card.labels.len());
-        return Err(wrong(TEACHER_CARD, cause));
-    }
+    card.label_set().map_err(|cause| wrong(TEACHER_CARD, cause.to_string()))?;
     Ok(card)
 }
 

@@ -13,6 +13,7 @@ fn fixture(name: &str) -> PathBuf {
 
 fn card() -> TeacherCard {
     TeacherCard {
+        task: crate::data::Task::SingleLabel,
         fingerprint: "0123456789abcdef".repeat(4).parse().unwrap(),
         name: "hand-made".to_owned(),
         labels: ["down", "level", "up"].map(str::to_owned).to_vec(),
@@ -146,7 +147,7 @@ fn a_file_of_another_kind_is_refused_before_its_rows() {
         ("short_hashes", ": column \"content_hash\" must be 16 bytes"),
         ("no_card", ": no \"lectern.content_hash\" among the file's metadata"),
         ("other_hash", ": \"lectern.content_hash\" of the file's metadata: \"lectern.v2"),
-        ("one_label", ": \"lectern.teacher_card\" of the file's metadata: 1 labels"),
+        ("one_label", ": \"lectern.teacher_card\" of the file's metadata: a single-label task"),
         ("no_fingerprint", ": \"lectern.teacher_card\" of the file's metadata: the teacher's card"),
     ] {
         let found = refused(name);

@@ -11,7 +11,7 @@ use std::{
 
 use lectern::{
     commands::Usage,
-    data::{Columns, epoch_batches},
+    data::{Columns, Task, epoch_batches},
     training::{Loss, OptimizerKind},
     wire::RowFormat,
 };
@@ -65,6 +65,8 @@ pub struct TrainConfig {
     pub test: Option<PathBuf>,
     pub output: PathBuf,
     pub name: String,
+    /// `None` where the teacher says it.
+    pub task: Option<Task>,
     pub label_names: Option<PathBuf>,
     pub columns: Columns,
     pub soft_labels: Option<LabelSource>,
@@ -77,7 +79,6 @@ pub struct TrainConfig {
     pub vocabulary_size: usize,
     pub min_count: usize,
     pub max_length: usize,
-    pub loss: Loss,
     pub epochs: usize,
     pub batch_size: usize,
     pub lr: f64,
@@ -85,7 +86,18 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     pub patience: Option<usize>,
     pub seed: u32,
-    /// All of the above with defaults filled in, for the run folder; reads back as `--config`.
+    /// All of the above with defaults filled in, but for those that depend on a task that is not known yet.
+    resolved: TrainOptions,
+}
+
+/// What a run is to learn, once its task is known.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// The kind of target.
+    pub task: Task,
+    /// The loss, one that fits the task.
+    pub loss: Loss,
+    /// The whole configuration with all defaults filled in, for the run folder; reads back as `--config`.
     pub resolved: TrainOptions,
 }
 
@@ -94,6 +106,14 @@ impl TrainConfig {
     /// and who trains on them both ask here, so they agree.
     pub fn batches(&self, lengths: &[usize], epoch: usize) -> Vec<Vec<usize>> {
         epoch_batches(lengths, self.batch_size, self.seed.into(), epoch as u64)
+    }
+
+    /// The loss for `task`, the teacher's or the one that was asked for.
+    pub fn objective(&self, task: Task) -> Result<Objective, Usage> {
+        let mut resolved = self.resolved.clone();
+        resolved.task = Some(task);
+        let loss = resolved.resolve_loss(task, self.soft_labels.is_some())?;
+        Ok(Objective { task, loss, resolved })
     }
 }
 
@@ -107,7 +127,7 @@ impl TrainOptions {
         let folder = output.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = self.name.get_or_insert(folder.unwrap_or_else(|| "run".to_owned())).clone();
         let soft_labels = LabelSource::from_flags(self.teacher.as_deref(), self.labels.as_deref())?;
-        let loss = self.resolve_loss(soft_labels.is_some())?;
+        let task = self.resolve_task(soft_labels.is_some())?;
         let optimizer = self.resolve_optimizer()?;
         let lr = *self.lr.get_or_insert(match optimizer {
             OptimizerKind::Sgd { .. } => 0.05,
@@ -119,6 +139,7 @@ impl TrainOptions {
             test: self.test.clone(),
             output,
             name,
+            task,
             label_names: self.label_names.clone(),
             columns: Columns {
                 text: self.text_column.clone(),
@@ -139,7 +160,6 @@ impl TrainOptions {
             )?,
             min_count: *self.min_count.get_or_insert(2),
             max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
-            loss,
             epochs: at_least("epochs", *self.epochs.get_or_insert(10), 1)?,
             batch_size: at_least("batch-size", *self.batch_size.get_or_insert(64), 1)?,
             lr: positive("lr", lr)?,
@@ -174,42 +194,86 @@ impl TrainOptions {
         Ok(RowFormat { encoding: encoding.into(), top_k, variance: false })
     }
 
-    fn resolve_loss(&mut self, has_teacher: bool) -> Result<Loss, Usage> {
-        let default = if has_teacher { LossKind::CeMse } else { LossKind::CrossEntropy };
+    /// The task, where it does not depend on the teacher; where it does, the settings must fit one at least.
+    fn resolve_task(&mut self, has_teacher: bool) -> Result<Option<Task>, Usage> {
+        if !has_teacher {
+            self.task.get_or_insert_default();
+        }
+        if let Some(task) = self.task {
+            self.resolve_loss(task, has_teacher)?;
+        } else {
+            let [first, others @ ..] = Task::ALL.map(|task| self.clone().resolve_loss(task, true));
+            if others.iter().all(Result::is_err) {
+                first?;
+            }
+        }
+        Ok(self.task)
+    }
+
+    fn resolve_loss(&mut self, task: Task, has_teacher: bool) -> Result<Loss, Usage> {
+        let default = match (task, has_teacher) {
+            (Task::Regression, _) => LossKind::Mse,
+            (_, true) => LossKind::CeMse,
+            (_, false) => LossKind::CrossEntropy,
+        };
         let kind = *self.loss.get_or_insert(default);
-        let only_for = |flag: &str, value: Option<f64>, wanted: LossKind| match value {
-            Some(_) if kind != wanted => {
-                let wanted = wanted.name();
-                Err(Usage(format!("--{flag} belongs to --loss {wanted}, not {}", kind.name())))
+        let fitting = LossKind::of_task(task);
+        if !fitting.contains(&kind) {
+            let (kind, fitting) = (kind.name(), LossKind::list(fitting));
+            return Err(Usage(format!("--loss {kind} is not for a {task} task; choose {fitting}")));
+        }
+        let only_for = |flag: &str, value: Option<f64>, wanted: &[LossKind]| match value {
+            Some(_) if !wanted.contains(&kind) => {
+                let (kind, wanted) = (kind.name(), LossKind::list(wanted));
+                Err(Usage(format!("--{flag} belongs to --loss {wanted}, not {kind}")))
             }
             _ => Ok(()),
         };
-        only_for("alpha", self.alpha, LossKind::Kl)?;
-        only_for("temperature", self.temperature, LossKind::Kl)?;
-        only_for("ce-weight", self.ce_weight, LossKind::CeMse)?;
-        only_for("mse-weight", self.mse_weight, LossKind::CeMse)?;
+        let tempered = [LossKind::Kl, LossKind::Bce];
+        let regression = task == Task::Regression;
+        only_for("alpha", self.alpha, if regression { &[LossKind::Mse] } else { &tempered })?;
+        only_for("temperature", self.temperature, &tempered)?;
+        only_for("ce-weight", self.ce_weight, &[LossKind::CeMse])?;
+        only_for("mse-weight", self.mse_weight, &[LossKind::CeMse])?;
+        let alpha = |alpha: &mut Option<f64>| share("alpha", *alpha.get_or_insert(0.5));
+        let temperature = |temperature: &mut Option<f64>| {
+            positive("temperature", *temperature.get_or_insert(2.0))
+        };
         let loss = match kind {
             LossKind::CrossEntropy => Loss::CrossEntropy,
-            LossKind::Mse => Loss::Mse,
+            LossKind::Mse if !regression => Loss::Mse { alpha: 0.0 },
+            LossKind::Mse if has_teacher => Loss::Mse { alpha: alpha(&mut self.alpha)? },
+            LossKind::Mse if self.alpha.is_some() => {
+                return Err(Usage(
+                    "--alpha weighs the data's numbers against a teacher's: give --teacher \
+                     http://HOST:PORT, or --labels FILE.parquet"
+                        .to_owned(),
+                ));
+            }
+            LossKind::Mse => Loss::Mse { alpha: 1.0 },
             LossKind::CeMse => Loss::CeMse {
                 ce_weight: not_negative("ce-weight", *self.ce_weight.get_or_insert(1.0))?,
                 mse_weight: positive("mse-weight", *self.mse_weight.get_or_insert(2.0))?,
             },
             LossKind::Kl => Loss::Kl {
-                alpha: share("alpha", *self.alpha.get_or_insert(0.5))?,
-                temperature: positive("temperature", *self.temperature.get_or_insert(2.0))?,
+                alpha: alpha(&mut self.alpha)?,
+                temperature: temperature(&mut self.temperature)?,
+            },
+            LossKind::Bce => Loss::Bce {
+                alpha: alpha(&mut self.alpha)?,
+                temperature: temperature(&mut self.temperature)?,
             },
         };
+        let kind = kind.name();
         match (loss.needs_teacher(), has_teacher) {
             (true, false) => Err(Usage(format!(
-                "--loss {} needs a teacher: give --teacher http://HOST:PORT, or --labels FILE.parquet",
-                kind.name()
+                "--loss {kind} needs a teacher: give --teacher http://HOST:PORT, or --labels FILE.parquet"
             ))),
-            (false, true) => Err(Usage(
-                "--loss cross-entropy would not use the teacher: leave --teacher and --labels out, or choose \
-                 another loss"
-                    .to_owned(),
-            )),
+            (false, true) => Err(Usage(format!(
+                "--loss {kind}{} would not use the teacher: leave --teacher and --labels out, or choose \
+                 another loss",
+                if regression { " with --alpha 1" } else { "" }
+            ))),
             _ => Ok(loss),
         }
     }

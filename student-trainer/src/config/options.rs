@@ -7,7 +7,7 @@ use figment::{
     Figment,
     providers::{Format as _, Serialized, Toml},
 };
-use lectern::{commands::Usage, wire::Encoding};
+use lectern::{commands::Usage, data::Task, wire::Encoding};
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -19,7 +19,7 @@ pub struct TrainOptions {
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]
     pub train: Option<PathBuf>,
-    /// Labelled examples that choose the best epoch
+    /// Labelled examples that choose the best epoch: by accuracy, micro-averaged F1 or Pearson's correlation
     #[arg(long, value_name = "FILE")]
     pub dev: Option<PathBuf>,
     /// Labelled examples for a last report; never used to choose anything
@@ -31,6 +31,9 @@ pub struct TrainOptions {
     /// Name of the experiment, as the teacher's log shows it [default: the output folder's name]
     #[arg(long)]
     pub name: Option<String>,
+    /// What the label column says of a text [default: what the teacher was trained for; single-label without one]
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
     /// Label names in order, one per line or a JSON array [default: those of the training file, sorted]
     #[arg(long, value_name = "FILE")]
     pub label_names: Option<PathBuf>,
@@ -82,13 +85,14 @@ pub struct TrainOptions {
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,
 
-    /// What to learn from [default: ce-mse with a teacher, cross-entropy without]
+    /// What to learn from [default: ce-mse with a teacher, cross-entropy without; of a regression mse]
     #[arg(long, value_enum)]
     pub loss: Option<LossKind>,
-    /// Weight of the hard labels in `kl`; the soft ones weigh 1 - ALPHA [default: 0.5]
+    /// Weight of the hard labels in `kl` and `bce`, and of the data's numbers in a regression's `mse`; the teacher's
+    /// weigh 1 - ALPHA [default: 0.5]
     #[arg(long)]
     pub alpha: Option<f64>,
-    /// Temperature of `kl`, applied to both sides; the soft part is scaled by its square [default: 2]
+    /// Temperature of `kl` and `bce`, applied to both sides; the soft part is scaled by its square [default: 2]
     #[arg(long)]
     pub temperature: Option<f64>,
     /// Weight of cross-entropy in `ce-mse` [default: 1]
@@ -119,7 +123,7 @@ pub struct TrainOptions {
     /// Joint norm that gradients are scaled down to [default: 5]
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
-    /// Stop after this many epochs without a better dev accuracy [default: never]
+    /// Stop after this many epochs without a better score on dev [default: never]
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<usize>,
     /// Decides the first weights and the order of examples [default: 1]
@@ -174,13 +178,15 @@ pub enum StudentKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossKind {
-    /// Hard labels alone
+    /// Hard labels alone; binary cross-entropy in a multi-label task
     CrossEntropy,
-    /// Cross-entropy plus squared error of logits, 1 and 2 by default
+    /// Cross-entropy, in a multi-label task binary, plus squared error of logits, 1 and 2 by default
     CeMse,
-    /// Hinton et al. 2015, with temperature
+    /// Single-label: Hinton et al. 2015, with temperature
     Kl,
-    /// Squared error of logits alone, as Tang et al. 2019
+    /// Multi-label: binary cross-entropy against the teacher's probability of each label, with temperature
+    Bce,
+    /// Squared error of logits alone, as Tang et al. 2019; in a regression against the data's numbers too
     Mse,
 }
 
@@ -212,5 +218,19 @@ impl LossKind {
     /// As the flag spells it.
     pub(super) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Those that mean something for `task`.
+    pub(super) const fn of_task(task: Task) -> &'static [Self] {
+        match task {
+            Task::SingleLabel => &[Self::CeMse, Self::Kl, Self::Mse, Self::CrossEntropy],
+            Task::MultiLabel => &[Self::CeMse, Self::Bce, Self::Mse, Self::CrossEntropy],
+            Task::Regression => &[Self::Mse],
+        }
+    }
+
+    /// As messages list them.
+    pub(super) fn list(kinds: &[Self]) -> String {
+        kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
     }
 }

@@ -41,7 +41,8 @@ fn the_resolved_configuration_reads_back_as_the_same_run() {
     std::fs::write(&file, toml::to_string(&config.resolved).unwrap()).unwrap();
     let again = TrainOptions::default().over_file(Some(&file)).unwrap().resolve().unwrap();
     assert_eq!(format!("{again:?}"), format!("{config:?}"));
-    assert_eq!(again.loss, Loss::Kl { alpha: 0.5, temperature: 2.0 });
+    let objective = again.objective(Task::SingleLabel).unwrap();
+    assert_eq!(objective.loss, Loss::Kl { alpha: 0.5, temperature: 2.0 });
 }
 
 #[test]
@@ -63,8 +64,9 @@ fn a_source_of_soft_labels_is_a_server_or_a_parquet_file() {
 fn a_run_on_a_file_of_rows_has_the_defaults_of_a_run_with_a_teacher() {
     let options = TrainOptions { labels: Some("rows.parquet".into()), ..minimal() };
     let config = options.resolve().unwrap();
-    assert_eq!(config.loss, Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 });
-    assert!(config.resolved.resolve().is_ok(), "what was resolved is refused");
+    let objective = config.objective(Task::SingleLabel).unwrap();
+    assert_eq!(objective.loss, Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 });
+    assert!(objective.resolved.resolve().is_ok(), "what was resolved is refused");
 }
 
 #[test]
@@ -89,4 +91,62 @@ fn settings_that_contradict_each_other_are_refused() {
     assert!(refused(TrainOptions { train: None, ..minimal() }).contains("--train is missing"));
     let url = TrainOptions { teacher: Some("somewhere".into()), ..minimal() };
     assert!(refused(url).contains("somewhere"));
+}
+
+#[test]
+fn each_task_has_its_losses_and_defaults() {
+    let teacher = || Some("http://127.0.0.1:1".to_owned());
+    let loss = |task, teacher, loss| {
+        let options = TrainOptions { task: Some(task), teacher, loss, ..minimal() };
+        let config = options.resolve()?;
+        let objective = config.objective(task)?;
+        assert_eq!(objective.resolved.clone().resolve()?.objective(task)?.loss, objective.loss);
+        Ok::<_, Usage>(objective.loss)
+    };
+    let ce_mse = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
+    for (task, taught, alone) in [
+        (Task::SingleLabel, ce_mse, Loss::CrossEntropy),
+        (Task::MultiLabel, ce_mse, Loss::CrossEntropy),
+        (Task::Regression, Loss::Mse { alpha: 0.5 }, Loss::Mse { alpha: 1.0 }),
+    ] {
+        assert_eq!(loss(task, teacher(), None).unwrap(), taught);
+        assert_eq!(loss(task, None, None).unwrap(), alone);
+        for kind in [LossKind::Kl, LossKind::Bce, LossKind::Mse, LossKind::CeMse] {
+            match loss(task, teacher(), Some(kind)) {
+                Ok(loss) => assert!(loss.fits(task), "{task}: {loss:?}"),
+                Err(cause) => {
+                    let said = format!("--loss {} is not for a {task} task; choose ", kind.name());
+                    assert!(cause.to_string().starts_with(&said), "{cause}");
+                }
+            }
+        }
+    }
+    let bce = loss(Task::MultiLabel, teacher(), Some(LossKind::Bce)).unwrap();
+    assert_eq!(bce, Loss::Bce { alpha: 0.5, temperature: 2.0 });
+    assert!(loss(Task::Regression, teacher(), Some(LossKind::Kl)).is_err());
+}
+
+#[test]
+fn settings_that_fit_no_task_are_refused_before_the_teacher_says_which_it_is() {
+    let taught = |options: TrainOptions| TrainOptions {
+        teacher: Some("http://127.0.0.1:1".to_owned()),
+        ..options
+    };
+    let bce = taught(TrainOptions { loss: Some(LossKind::Bce), ..minimal() });
+    let config = bce.resolve().unwrap();
+    assert!(config.objective(Task::MultiLabel).is_ok());
+    let message = config.objective(Task::Regression).unwrap_err().to_string();
+    assert_eq!(message, "--loss bce is not for a regression task; choose mse");
+    let hot = TrainOptions { loss: Some(LossKind::CeMse), temperature: Some(2.0), ..minimal() };
+    assert!(refused(taught(hot)).contains("--temperature belongs to --loss kl or bce, not ce-mse"));
+
+    let regression = |alpha, teacher: Option<&str>| TrainOptions {
+        task: Some(Task::Regression),
+        alpha: Some(alpha),
+        teacher: teacher.map(str::to_owned),
+        ..minimal()
+    };
+    assert!(refused(regression(0.5, None)).contains("--alpha weighs the data's numbers"));
+    let alone = refused(regression(1.0, Some("http://127.0.0.1:1")));
+    assert!(alone.contains("--loss mse with --alpha 1 would not use the teacher"), "{alone}");
 }

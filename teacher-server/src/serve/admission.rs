@@ -37,8 +37,7 @@ pub(super) fn accept(engine: &Engine, hello: &Hello) -> Result<RowFormat, Status
              the teacher this run began with, or a new run"
         )));
     }
-    RowFormat::of(hello, card.labels.len(), card.members)
-        .map_err(|cause| Status::invalid_argument(cause.to_string()))
+    RowFormat::of(hello, card).map_err(|cause| Status::invalid_argument(cause.to_string()))
 }
 
 /// Answers what is known or cannot be taken, and queues the rest for `experiment`. Every example is

@@ -8,6 +8,7 @@ use std::{
 };
 
 use lectern::{
+    data::Task,
     models::{Arithmetic, ModelError},
     wire::Limits,
 };
@@ -109,6 +110,19 @@ pub enum ServeError {
         found: Vec<String>,
         /// Those of the first member.
         wanted: Vec<String>,
+    },
+    /// Members of an ensemble of different tasks.
+    #[error(
+        "{folder}: answers a {found} task, the first model a {wanted} one; the members of an ensemble need the \
+         same"
+    )]
+    Tasks {
+        /// The member's folder.
+        folder: PathBuf,
+        /// Its task.
+        found: Task,
+        /// That of the first member.
+        wanted: Task,
     },
     /// The label store cannot be used.
     #[error(transparent)]

@@ -236,6 +236,7 @@ fn start(config: &ServeConfig) -> Result<Started, ServeError> {
         architecture = card.architecture,
         parameters = card.parameters,
         arithmetic = card.arithmetic,
+        task = %card.task,
         labels = ?card.labels,
         threads = config.threads,
         devices = ?config.devices,

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use lectern::{
+    data::LabelError,
     models::{Arithmetic, Classifier as _, ModelError, Teacher, TokenBatch},
     text::{TextError, Tokenizer, Tokens},
     wire::{Encoding, Fingerprint, Limits, TeacherCard},
@@ -78,17 +79,25 @@ impl Model {
         let joined =
             |part: fn(&Teacher) -> String| teachers().map(part).collect::<Vec<_>>().join(" + ");
         let longest = teachers().map(|teacher| teacher.settings().max_length).max();
-        let labels = self.members.first().map(|first| first.teacher.labels().names().to_vec());
+        let (task, labels) = self
+            .members
+            .first()
+            .map(|first| {
+                let labels = first.teacher.labels();
+                (labels.task(), labels.names().to_vec())
+            })
+            .unwrap_or_default();
         Ok(TeacherCard {
             fingerprint: self.fingerprint()?,
             name: joined(Teacher::name),
-            labels: labels.unwrap_or_default(),
+            task,
+            labels,
             architecture: joined(Teacher::architecture),
             parameters: teachers().map(|t| t.parameters().count() as u64).sum(),
             max_length: longest.unwrap_or_default(),
             arithmetic: self.arithmetic(),
             limits,
-            encodings: Encoding::ALL.to_vec(),
+            encodings: Encoding::of_task(task),
             members: self.members.len(),
         })
     }
@@ -236,17 +245,17 @@ impl Prepared {
 
 /// Where `teacher`, the model in `folder`, has the labels of `first`.
 fn order(first: &Teacher, teacher: &Teacher, folder: &Path) -> Result<Vec<usize>, ServeError> {
-    let (wanted, found) = (first.labels().names(), teacher.labels().names());
-    let differ = || ServeError::Labels {
-        folder: folder.to_owned(),
-        found: found.to_vec(),
-        wanted: wanted.to_vec(),
-    };
-    if wanted.len() != found.len() {
-        return Err(differ());
-    }
-    let position = |name| found.iter().position(|other| other == name).ok_or_else(differ);
-    wanted.iter().map(position).collect()
+    let (wanted, found) = (first.labels(), teacher.labels());
+    wanted.mapping_to(found).map_err(|cause| match cause {
+        LabelError::Tasks { here, there } => {
+            ServeError::Tasks { folder: folder.to_owned(), found: there, wanted: here }
+        }
+        _ => ServeError::Labels {
+            folder: folder.to_owned(),
+            found: found.names().to_vec(),
+            wanted: wanted.names().to_vec(),
+        },
+    })
 }
 
 /// Text to tokens, for every member.

@@ -187,6 +187,7 @@ struct Service {
 impl Service {
     fn card(&self, fingerprint: Fingerprint) -> proto::TeacherCard {
         (&TeacherCard {
+            task: lectern::data::Task::SingleLabel,
             fingerprint,
             name: "double".to_owned(),
             labels: ["a", "b", "c"].map(str::to_owned).into(),

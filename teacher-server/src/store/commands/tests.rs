@@ -9,7 +9,7 @@ use std::{
 };
 
 use lectern::{
-    data::Columns,
+    data::{Columns, Task},
     wire::{ContentHash, Encoding, Limits, TeacherCard},
 };
 use redb::ReadableTable as _;
@@ -26,6 +26,7 @@ use super::{
 
 fn card(digit: char, name: &str) -> TeacherCard {
     TeacherCard {
+        task: Task::SingleLabel,
         fingerprint: digit.to_string().repeat(64).parse().unwrap(),
         name: name.to_owned(),
         labels: ["down", "level", "up"].map(str::to_owned).to_vec(),

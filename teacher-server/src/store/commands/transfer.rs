@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 use lectern::{
     commands::Progress,
     wire::{
-        Row,
+        Row, TeacherCard,
         label_file::{LabelReader, LabelWriter},
     },
 };
@@ -108,14 +108,15 @@ fn open_for(
         return Ok(Database::create(folder, card)?);
     }
     let database = Database::open(&path)?;
-    let ours = &database.card().labels;
-    if *ours != card.labels {
+    let outputs = |card: &TeacherCard| (card.task, card.labels.clone());
+    let (ours, theirs) = (outputs(database.card()), outputs(card));
+    if ours != theirs {
         return Err(StoreCommandError::Labels {
             folder: folder.to_owned(),
             fingerprint: card.fingerprint.clone(),
-            ours: ours.clone(),
+            ours,
             file: from.to_owned(),
-            theirs: card.labels.clone(),
+            theirs,
         });
     }
     Ok(database)

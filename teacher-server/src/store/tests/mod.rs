@@ -13,7 +13,10 @@ use std::{
     },
 };
 
-use lectern::wire::{ContentHash, Encoding, Limits, Row, TeacherCard};
+use lectern::{
+    data::Task,
+    wire::{ContentHash, Encoding, Limits, Row, TeacherCard},
+};
 
 use super::{
     Store, StoreConfig,
@@ -33,6 +36,7 @@ pub(super) fn row(i: u64, classes: usize) -> Row {
 /// The teacher whose fingerprint is `digit`, 64 times.
 pub(super) fn card(digit: char, classes: usize) -> TeacherCard {
     TeacherCard {
+        task: Task::SingleLabel,
         fingerprint: String::from_iter([digit; 64]).parse().unwrap(),
         name: format!("teacher-{digit}"),
         labels: (0..classes).map(|class| class.to_string()).collect(),
