@@ -80,6 +80,17 @@ mod tests {
         assert_eq!(Distances::new(None, 20).bucket(19), 19);
     }
 
+    /// Written by `tests/fixtures/make_relative_families.py`.
+    const OF_256_AND_512: &str = include_str!("../../../../tests/fixtures/deberta/buckets.json");
+
+    #[test]
+    fn every_distance_has_the_bucket_that_transformers_gives_it() {
+        let expected: Vec<i64> = serde_json::from_str(OF_256_AND_512).unwrap();
+        let distances = Distances::new(Some(256), 512);
+        let found: Vec<i64> = (0..expected.len() as i64).map(|d| distances.bucket(d)).collect();
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn an_input_reaches_only_the_rows_of_its_distances() {
         let reached = Distances::new(Some(8), 20).reached(3, Device::Cpu).unwrap();

@@ -82,7 +82,7 @@ impl Projections {
         let joined = Tensor::f_cat(&[flat(&parts[0])?, flat(&parts[1])?, flat(&parts[2])?], 1)?;
         let linear = |weight: Tensor| kernels.linear(&Linear::of_weight(weight)?);
         Ok(Self::Served {
-            parts: linear(joined.f_t()?.f_contiguous()?)?,
+            parts: linear(joined.f_transpose(0, 1)?.f_contiguous()?)?,
             output: linear(flat(&output)?)?,
         })
     }
