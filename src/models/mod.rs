@@ -12,6 +12,7 @@ mod head;
 mod layers;
 mod linear;
 mod parameters;
+mod permutation_lm;
 mod pickle;
 mod student;
 mod teacher;
@@ -26,9 +27,10 @@ pub use batch::TokenBatch;
 pub use classifier::{Classifier, Prediction, classify, rows, sigmoid, softmax};
 pub use head::{HeadKind, Pooling};
 pub use parameters::{Builder, Init, Parameters};
+pub use permutation_lm::{Permutation, PermutationLm};
 pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};
 pub use teacher::{Teacher, TeacherSettings};
-pub use weights::{read_weights, write_weights};
+pub use weights::{INDEX_SUFFIX, WEIGHTS, read_weights, shard_names, weight_bytes, write_weights};
 
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ mod store;
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::Context as _;
@@ -18,7 +18,8 @@ use lectern::{
         predict_with,
     },
     data::{Columns, Task},
-    models::{Arithmetic, HeadKind, Pooling, Teacher},
+    hub::resolve,
+    models::{Arithmetic, HeadKind, Pooling, Teacher, weight_bytes},
 };
 
 use self::{
@@ -59,6 +60,7 @@ impl Cli {
             Command::Finetune(args) => finetune(&args.into_config()?),
             Command::Evaluate(args) => evaluate(&args),
             Command::Predict(PredictArgs { model, dtype, options }) => {
+                let model = resolve(&model)?;
                 let device = options.compute.device;
                 let load = || Teacher::load_for_serving(&model, device, dtype);
                 Ok(predict_with(&options, load)?)
@@ -71,8 +73,10 @@ impl Cli {
 
 #[derive(Debug, Args)]
 struct FinetuneArgs {
-    /// Folder of an encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or vocab.txt
-    #[arg(long, value_name = "DIR")]
+    /// Folder of an encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or a
+    /// vocabulary; or its name on the Hugging Face hub, ORG/NAME or ORG/NAME@REVISION. The hub obeys
+    /// `HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE`
+    #[arg(long, value_name = "DIR|NAME")]
     encoder: PathBuf,
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]
@@ -207,8 +211,8 @@ impl FinetuneArgs {
 
 #[derive(Debug, Args)]
 struct EvaluateArgs {
-    /// Teacher folder
-    #[arg(long, value_name = "DIR")]
+    /// Teacher folder, or the name of one on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// What to compute with
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
@@ -222,9 +226,11 @@ struct EvaluateArgs {
 
 fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let EvaluateArgs { model, dtype, against, options } = args;
+    let model = &resolve(model)?;
     let device = options.compute.device;
     let load = || Teacher::load_for_serving(model, device, *dtype);
-    evaluate_model(options, &weights(model), Teacher::task(model)?, load)?;
+    // A folder without weights is for `load` to refuse.
+    evaluate_model(options, weight_bytes(model).unwrap_or(0), Teacher::task(model)?, load)?;
     if let Some(against) = against {
         let columns = Columns::from(options.columns.clone());
         let agreement =
@@ -235,15 +241,10 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn weights(folder: &Path) -> PathBuf {
-    let safetensors = folder.join("model.safetensors");
-    if safetensors.is_file() { safetensors } else { folder.join("pytorch_model.bin") }
-}
-
 #[derive(Debug, Args)]
 struct PredictArgs {
-    /// Teacher folder
-    #[arg(long, value_name = "DIR")]
+    /// Teacher folder, or the name of one on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// What to compute with
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]

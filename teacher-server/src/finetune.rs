@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 use lectern::{
     commands::{Progress, check_free, claim_folder, judge, tokenise, write_report},
     data::{Columns, SplitFiles, Splits, Task, epoch_batches},
+    hub::resolve,
     metrics::Mean,
     models::{Classifier as _, HeadKind, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
@@ -75,6 +76,7 @@ pub struct FinetuneConfig {
 pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::set_num_threads(config.threads as i32);
     check_free(&config.output)?;
+    let encoder = resolve(&config.encoder)?;
     let data = Splits::read(SplitFiles {
         train: &config.train,
         dev: &config.dev,
@@ -86,7 +88,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::manual_seed(config.seed);
     let settings = TeacherSettings { head: config.head, max_length: config.max_length };
     let labels = data.labels.clone();
-    let teacher = Teacher::from_encoder(&config.encoder, labels, settings, config.device)?;
+    let teacher = Teacher::from_encoder(&encoder, labels, settings, config.device)?;
     freeze(&teacher, config.trainable_layers)?;
     claim_folder(&config.output)?;
     info!(
