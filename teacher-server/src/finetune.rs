@@ -123,6 +123,13 @@ fn freeze(teacher: &Teacher, layers: TrainableLayers) -> anyhow::Result<()> {
         TrainableLayers::All => Box::new(|_| true),
         TrainableLayers::Last(n) => {
             ensure!(n <= depth, "--trainable-layers {n}: the encoder has only {depth} layers");
+            let cuts = teacher.cuts();
+            ensure!(
+                cuts.contains(&(depth - n)),
+                "--trainable-layers {n}: layers of this encoder share parameters, which cannot be frozen in one and \
+                 trained in the other; choose one of {:?}",
+                cuts.iter().rev().map(|cut| depth - cut).collect::<Vec<_>>()
+            );
             Box::new(move |name| {
                 !teacher.is_of_encoder(name)
                     || teacher.layer_of(name).is_some_and(|layer| layer >= depth - n)
