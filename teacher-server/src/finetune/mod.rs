@@ -1,0 +1,131 @@
+//! From an encoder and labelled examples to a teacher folder.
+
+mod config;
+mod freezing;
+mod metrics;
+mod objective;
+mod prefix;
+mod state;
+#[cfg(test)]
+mod tests;
+mod train;
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, bail};
+use lectern::{
+    commands::{check_free, claim_folder, judge, tokenise, write_report},
+    data::{Example, SplitFiles, Splits},
+    files::remove_unfinished,
+    models::{Classifier as _, Teacher, TeacherSettings},
+    text::Tokens,
+    training::Checkpoint,
+};
+use tracing::info;
+
+pub use config::{BestBy, FinetuneConfig, Trainable};
+
+use self::{freezing::freeze, objective::Objective, prefix::PartlyFrozen, train::Training};
+
+/// In the output folder while a fine-tuning is under way.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Trains with AdamW, keeps the weights that are best on dev, and prints the reports.
+pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
+    tch::set_num_threads(config.threads as i32);
+    check_output(config)?;
+    let data = Splits::read(SplitFiles {
+        train: &config.train,
+        dev: &config.dev,
+        test: config.test.as_deref(),
+        label_names: config.label_names.as_deref(),
+        task: config.task,
+        columns: &config.columns,
+    })?;
+    tch::manual_seed(config.seed);
+    let settings = TeacherSettings { head: config.head, max_length: config.max_length };
+    let labels = data.labels.clone();
+    let teacher = Teacher::from_encoder(&config.encoder, labels, settings, config.device)?;
+    let frozen = freeze(&teacher, config)?;
+    let objective = Objective::new(config, &data.labels, &data.train)?;
+    let contents = [
+        // Encoder, tokenizer, labels and the head that the seed makes.
+        ("encoder", teacher.fingerprint()?.to_string()),
+        ("train", hash(&data.train)),
+        ("dev", hash(&data.dev)),
+    ];
+    let checkpoint = Checkpoint::new(config.output.join(CHECKPOINT), config.settings(contents)?);
+    if !checkpoint.exists() {
+        claim_folder(&config.output)?;
+    }
+    info!(
+        architecture = teacher.architecture(),
+        parameters = teacher.parameters().count(),
+        task = %config.task,
+        labels = ?data.labels.names(),
+        train = data.train.len(),
+        dev = data.dev.len(),
+        "fine-tuning"
+    );
+    let tokens = tokenise(teacher.tokenizer(), &data.train, config.max_length)?;
+    {
+        let dev = tokens_of(&teacher, &data.dev)?;
+        let examples: Vec<&Tokens> = tokens.iter().chain(&dev).collect();
+        let model = PartlyFrozen::new(&teacher, frozen, &examples, config.prefix_cache)?;
+        Training::begin(config, &data, &tokens, model, &teacher, objective, &checkpoint)?.run()?;
+    }
+    report(config, &data)?;
+    checkpoint.remove().with_context(|| format!("cannot remove {}", checkpoint.path().display()))
+}
+
+/// Refuses an output folder that is not this fine-tuning's to write to.
+fn check_output(config: &FinetuneConfig) -> anyhow::Result<()> {
+    let folder = &config.output;
+    let has = |name: &str| folder.join(name).exists();
+    match (config.resume, has(CHECKPOINT)) {
+        (false, false) => Ok(check_free(folder)?),
+        (false, true) => bail!(
+            "{}: holds a fine-tuning that was not finished; go on with --resume, or choose another --output",
+            folder.display()
+        ),
+        (true, false) if has("model.safetensors") => {
+            bail!("{}: nothing to resume, this fine-tuning was finished", folder.display())
+        }
+        (true, unfinished) => {
+            remove_unfinished(folder)
+                .with_context(|| format!("cannot tidy {}", folder.display()))?;
+            if unfinished { Ok(()) } else { Ok(check_free(folder)?) }
+        }
+    }
+}
+
+/// Dev examples as `judge` tokenises them; it says itself which are too long.
+fn tokens_of(teacher: &Teacher, examples: &[Example]) -> anyhow::Result<Vec<Tokens>> {
+    let encode = |e: &Example| teacher.tokenizer().encode(&e.text, e.text_pair.as_deref());
+    Ok(examples.iter().map(encode).collect::<Result<_, _>>()?)
+}
+
+/// What examples say, whatever file they came from.
+fn hash(examples: &[Example]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for example in examples {
+        // Debug output quotes every text, so that no two lists of examples are written the same.
+        hasher.update(format!("{example:?}\n").as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// Judges what is on disk, which is what will be served.
+fn report(config: &FinetuneConfig, data: &Splits) -> anyhow::Result<()> {
+    let teacher = Teacher::load(&config.output, config.device)?;
+    let mut out = io::stdout().lock();
+    let sets = [("dev", Some(&data.dev)), ("test", data.test.as_ref())];
+    for (name, examples) in sets.into_iter().filter_map(|(n, e)| Some((n, e?))) {
+        let evaluation = judge(&teacher, examples)?;
+        evaluation.say_truncated(name);
+        write_report(&config.output, name, &evaluation.report)
+            .with_context(|| format!("cannot write the {name} report"))?;
+        writeln!(out, "{name}\n{}", evaluation.report)?;
+    }
+    Ok(())
+}
