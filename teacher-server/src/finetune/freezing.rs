@@ -5,13 +5,17 @@ use std::collections::HashSet;
 use anyhow::ensure;
 use lectern::models::{Classifier as _, Teacher};
 
-use super::config::{FinetuneConfig, Trainable};
+use super::config::Trainable;
 
-/// Lets the configured parameters move and no others; returns how many of the first layers give each example the same
-/// hidden states in every step.
-pub(super) fn freeze(teacher: &Teacher, config: &FinetuneConfig) -> anyhow::Result<usize> {
-    let mut trained = trained(teacher, config.trainable)?;
-    if config.freeze_embeddings {
+/// Lets the parameters of the head and those `trainable` move and no others, and of these not the word table if it is
+/// frozen; returns how many of the first layers give each example the same hidden states in every step.
+pub(super) fn freeze(
+    teacher: &Teacher,
+    trainable: Trainable,
+    freeze_embeddings: bool,
+) -> anyhow::Result<usize> {
+    let mut trained = trained(teacher, trainable)?;
+    if freeze_embeddings {
         let table = teacher.word_table();
         ensure!(
             teacher.parameters().as_built().any(|name| name == table),

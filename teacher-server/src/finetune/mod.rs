@@ -18,14 +18,13 @@ use lectern::{
     data::{Example, SplitFiles, Splits},
     files::remove_unfinished,
     models::{Classifier as _, Teacher, TeacherSettings},
-    text::Tokens,
     training::Checkpoint,
 };
 use tracing::info;
 
 pub use config::{BestBy, FinetuneConfig, Trainable};
 
-use self::{freezing::freeze, objective::Objective, prefix::PartlyFrozen, train::Training};
+use self::{freezing::freeze, objective::Objective, train::Training};
 
 /// In the output folder while a fine-tuning is under way.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -46,11 +45,11 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     let settings = TeacherSettings { head: config.head, max_length: config.max_length };
     let labels = data.labels.clone();
     let teacher = Teacher::from_encoder(&config.encoder, labels, settings, config.device)?;
-    let frozen = freeze(&teacher, config)?;
+    let frozen = freeze(&teacher, config.trainable, config.freeze_embeddings)?;
     let objective = Objective::new(config, &data.labels, &data.train)?;
     let contents = [
-        // Encoder, tokenizer, labels and the head that the seed makes.
-        ("encoder", teacher.fingerprint()?.to_string()),
+        ("encoder", teacher.encoder_hash()?),
+        ("labels", data.labels.names().join(", ")),
         ("train", hash(&data.train)),
         ("dev", hash(&data.dev)),
     ];
@@ -68,12 +67,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
         "fine-tuning"
     );
     let tokens = tokenise(teacher.tokenizer(), &data.train, config.max_length)?;
-    {
-        let dev = tokens_of(&teacher, &data.dev)?;
-        let examples: Vec<&Tokens> = tokens.iter().chain(&dev).collect();
-        let model = PartlyFrozen::new(&teacher, frozen, &examples, config.prefix_cache)?;
-        Training::begin(config, &data, &tokens, model, &teacher, objective, &checkpoint)?.run()?;
-    }
+    Training::begin(config, &data, &tokens, &teacher, frozen, objective, &checkpoint)?.run()?;
     report(config, &data)?;
     checkpoint.remove().with_context(|| format!("cannot remove {}", checkpoint.path().display()))
 }
@@ -97,12 +91,6 @@ fn check_output(config: &FinetuneConfig) -> anyhow::Result<()> {
             if unfinished { Ok(()) } else { Ok(check_free(folder)?) }
         }
     }
-}
-
-/// Dev examples as `judge` tokenises them; it says itself which are too long.
-fn tokens_of(teacher: &Teacher, examples: &[Example]) -> anyhow::Result<Vec<Tokens>> {
-    let encode = |e: &Example| teacher.tokenizer().encode(&e.text, e.text_pair.as_deref());
-    Ok(examples.iter().map(encode).collect::<Result<_, _>>()?)
 }
 
 /// What examples say, whatever file they came from.

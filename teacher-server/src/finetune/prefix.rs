@@ -6,7 +6,10 @@
 //!
 //! `B` examples, `T` tokens, `H` hidden size.
 
-use std::{cell::Cell, collections::HashMap, collections::HashSet};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+};
 
 use lectern::{
     commands::Progress,
@@ -109,6 +112,11 @@ impl<'a> PartlyFrozen<'a> {
             .collect();
         let padded = Tensor::f_pad_sequence(&states, true, 0.0, "right")?;
         Ok(padded.f_to_device(self.teacher.device())?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn computed(&self) -> usize {
+        self.computed.get()
     }
 
     /// `[B, C]` raw logits, with dropout of probability `p` in the layers that move.

@@ -49,13 +49,13 @@ struct Step {
 
 impl<'a> Training<'a> {
     /// From the checkpoint if there is one, else from the start, of which it writes one: a fine-tuning can be resumed
-    /// from its first moment.
+    /// from its first moment. The first `frozen` layers do not move.
     pub(super) fn begin(
         config: &'a FinetuneConfig,
         data: &'a Splits,
         tokens: &'a [Tokens],
-        model: PartlyFrozen<'a>,
         teacher: &'a Teacher,
+        frozen: usize,
         objective: Objective<'a>,
         checkpoint: &'a Checkpoint,
     ) -> anyhow::Result<Self> {
@@ -74,6 +74,11 @@ impl<'a> Training<'a> {
             checkpoint.write(&optimizer, &State::default())?;
             State::default()
         };
+        // As `judge` will make them; it says itself which are too long.
+        let encode = |e: &Example| teacher.tokenizer().encode(&e.text, e.text_pair.as_deref());
+        let dev = data.dev.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let examples: Vec<&Tokens> = tokens.iter().chain(&dev).collect();
+        let model = PartlyFrozen::new(teacher, frozen, &examples, config.prefix_cache)?;
         Ok(Self {
             metrics: MetricsFile::open(&config.output, state.step)?,
             schedule: Schedule { decay: config.schedule, warm_up, total },
