@@ -9,6 +9,7 @@ pub mod data;
 pub mod files;
 pub mod metrics;
 pub mod models;
+mod operators;
 mod tensor_file;
 pub mod text;
 pub mod training;

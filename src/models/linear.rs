@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Activation, Arithmetic, Builder, Init, ModelError, operators::Operators};
+use super::{Activation, Arithmetic, Builder, Init, ModelError};
+use crate::operators::Operators;
 
 /// Numbers of rows are multiples of this.
 const FEWEST_ROWS: i64 = 16;
@@ -67,7 +68,7 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         match &self.product {
             Product::Plain => Ok(x.f_linear(&self.weight, Some(&self.bias))?),
-            Product::Packed(operators) => operators.linear(x, &self.weight, &self.bias),
+            Product::Packed(operators) => Ok(operators.linear(x, &self.weight, &self.bias)?),
             Product::Quantised { steps, zeros, operators } => {
                 let (x, x_steps) = quantised(x)?;
                 let mut y = operators.linear_int8(&x, &self.weight, steps, zeros)?;
@@ -84,7 +85,7 @@ impl Linear {
     ) -> Result<Tensor, ModelError> {
         match (&self.product, activation) {
             (Product::Packed(operators), Activation::Gelu) => {
-                operators.linear_gelu(x, &self.weight, &self.bias)
+                Ok(operators.linear_gelu(x, &self.weight, &self.bias)?)
             }
             _ => activation.apply(&self.forward(x)?),
         }
@@ -150,7 +151,7 @@ impl Kernels {
         // Processors lack some of them; only trying tells.
         let operators = operators.filter(|operators| {
             let size = [16, 16].as_slice();
-            let trial = |kind| Ok(Tensor::f_ones(size, (kind, Device::Cpu))?);
+            let trial = |kind| Tensor::f_ones(size, (kind, Device::Cpu));
             match arithmetic {
                 Arithmetic::Int8 => trial(Kind::Int8).and_then(|w| operators.pack_int8(&w)).is_ok(),
                 _ => trial(arithmetic.kind()).and_then(|w| operators.pack(&w)).is_ok(),

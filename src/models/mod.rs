@@ -11,7 +11,6 @@ mod folder;
 mod head;
 mod layers;
 mod linear;
-mod operators;
 mod parameters;
 mod pickle;
 mod student;

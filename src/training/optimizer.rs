@@ -1,8 +1,7 @@
 //! SGD, Adam and AdamW on named parameters, dense or row-sparse.
 //!
-//! Ours rather than libtorch's because a sparse gradient, which an embedding lookup gives, touches only
-//! the rows of its batch here: the rest of the table costs nothing and keeps its moments (the "lazy"
-//! variant of Adam; weight decay also reaches only touched rows).
+//! A sparse gradient, which an embedding lookup gives, touches only the rows of its batch: the rest of the table costs
+//! nothing and keeps its moments (the "lazy" variant of Adam; weight decay also reaches only touched rows).
 
 use std::collections::HashMap;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use super::gradient::{self, Gradient};
+use crate::operators::{FusedAdamW, Stepping};
 
 /// The rule of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -28,10 +28,6 @@ pub enum OptimizerKind {
         weight_decay: f64,
     },
 }
-
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
 
 /// What the parts of a parameter's state are called in a checkpoint.
 const VALUE: &str = "value";
@@ -62,6 +58,8 @@ pub struct Optimizer {
     kind: OptimizerKind,
     parameters: Vec<Parameter>,
     step: i32,
+    /// Of Adam and AdamW; made when first needed.
+    fused: Option<FusedAdamW>,
 }
 
 #[derive(Debug)]
@@ -92,7 +90,7 @@ impl Optimizer {
                 second: None,
             })
             .collect();
-        Self { kind, parameters, step: 0 }
+        Self { kind, parameters, step: 0, fused: None }
     }
 
     /// Gives each parameter, by its name, a learning rate of its own: `rate` times that of the step.
@@ -122,17 +120,27 @@ impl Optimizer {
     pub fn step(&mut self, gradients: &[Gradient], lr: f64) -> Result<(), TchError> {
         let _no_grad = tch::no_grad_guard();
         self.step += 1;
+        let mut moving = Vec::with_capacity(gradients.len());
         for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
-            let lr = lr * parameter.rate;
-            match gradient {
-                Gradient::Absent => {}
-                Gradient::Dense(g) => parameter.update(self.kind, g, lr, self.step)?,
-                Gradient::Rows { rows, values } => {
-                    parameter.update_rows(self.kind, rows, values, lr, self.step)?;
+            moving.extend(Moving::new(parameter, self.kind, gradient)?);
+        }
+        match self.kind {
+            OptimizerKind::Sgd { momentum } => {
+                for part in &mut moving {
+                    part.sgd(momentum, lr)?;
+                }
+            }
+            OptimizerKind::Adam | OptimizerKind::AdamW { .. } => {
+                let fused = match &mut self.fused {
+                    Some(fused) => fused,
+                    none => none.insert(FusedAdamW::load()?),
+                };
+                for ((lr, weight_decay), tensors) in groups(&moving, self.kind, lr) {
+                    fused.step(tensors, self.step, lr, weight_decay)?;
                 }
             }
         }
-        Ok(())
+        moving.into_iter().try_for_each(Moving::put_back)
     }
 
     /// Steps taken so far.
@@ -200,84 +208,86 @@ impl Parameter {
         }
         Ok(())
     }
+}
 
-    fn update(
-        &mut self,
+/// What one step changes of a parameter: all of it, or rows that are taken out, changed and put back.
+struct Moving<'a> {
+    parameter: &'a mut Parameter,
+    rows: Option<&'a Tensor>,
+    value: Tensor,
+    first: Option<Tensor>,
+    second: Option<Tensor>,
+    gradient: &'a Tensor,
+}
+
+impl<'a> Moving<'a> {
+    fn new(
+        parameter: &'a mut Parameter,
         kind: OptimizerKind,
-        g: &Tensor,
-        lr: f64,
-        step: i32,
-    ) -> Result<(), TchError> {
-        self.moments(kind)?;
-        let (first, second) = (self.first.as_mut(), self.second.as_mut());
-        apply(kind, &mut self.value, first, second, g, lr, step)
+        gradient: &'a Gradient,
+    ) -> Result<Option<Self>, TchError> {
+        let (rows, gradient) = match gradient {
+            Gradient::Absent => return Ok(None),
+            Gradient::Dense(values) => (None, values),
+            Gradient::Rows { rows, values } => (Some(rows), values),
+        };
+        parameter.moments(kind)?;
+        let take = |whole: &Tensor| match rows {
+            None => Ok(whole.shallow_clone()),
+            Some(rows) => whole.f_index_select(0, rows),
+        };
+        Ok(Some(Self {
+            value: take(&parameter.value)?,
+            first: parameter.first.as_ref().map(take).transpose()?,
+            second: parameter.second.as_ref().map(take).transpose()?,
+            parameter,
+            rows,
+            gradient,
+        }))
     }
 
-    /// The same rule on the given rows alone: taken out, updated, put back.
-    fn update_rows(
-        &mut self,
-        kind: OptimizerKind,
-        rows: &Tensor,
-        g: &Tensor,
-        lr: f64,
-        step: i32,
-    ) -> Result<(), TchError> {
-        self.moments(kind)?;
-        let take = |whole: &Tensor| whole.f_index_select(0, rows);
-        let mut value = take(&self.value)?;
-        let mut first = self.first.as_ref().map(take).transpose()?;
-        let mut second = self.second.as_ref().map(take).transpose()?;
-        apply(kind, &mut value, first.as_mut(), second.as_mut(), g, lr, step)?;
-        let put = |whole: Option<&mut Tensor>, part: Option<Tensor>| -> Result<(), TchError> {
-            if let (Some(whole), Some(part)) = (whole, part) {
-                let _same = whole.f_index_copy_(0, rows, &part)?;
+    fn sgd(&mut self, momentum: f64, lr: f64) -> Result<(), TchError> {
+        let lr = lr * self.parameter.rate;
+        let step = match &mut self.first {
+            None => self.gradient.f_mul_scalar(-lr)?,
+            Some(velocity) => {
+                velocity.f_mul_scalar_(momentum)?.f_add_(self.gradient)?.f_mul_scalar(-lr)?
             }
-            Ok(())
         };
-        put(Some(&mut self.value), Some(value))?;
-        put(self.first.as_mut(), first)?;
-        put(self.second.as_mut(), second)
+        self.value.f_add_(&step).map(drop)
+    }
+
+    fn put_back(self) -> Result<(), TchError> {
+        let Some(rows) = self.rows else { return Ok(()) };
+        let put = |whole: Option<&mut Tensor>, part: Option<Tensor>| match (whole, part) {
+            (Some(whole), Some(part)) => whole.f_index_copy_(0, rows, &part).map(drop),
+            _ => Ok(()),
+        };
+        put(Some(&mut self.parameter.value), Some(self.value))?;
+        put(self.parameter.first.as_mut(), self.first)?;
+        put(self.parameter.second.as_mut(), self.second)
     }
 }
 
-/// One update in place. `p`, `first`, `second` and `g` have one shape.
-fn apply(
-    kind: OptimizerKind,
-    p: &mut Tensor,
-    first: Option<&mut Tensor>,
-    second: Option<&mut Tensor>,
-    g: &Tensor,
-    lr: f64,
-    step: i32,
-) -> Result<(), TchError> {
-    match (kind, first, second) {
-        (OptimizerKind::Adam | OptimizerKind::AdamW { .. }, Some(m), Some(v)) => {
-            if let OptimizerKind::AdamW { weight_decay } = kind
-                && weight_decay > 0.0
-                && p.dim() > 1
-            {
-                let _same = p.f_mul_scalar_(1.0 - lr * weight_decay)?;
-            }
-            let _same = m.f_lerp_(g, 1.0 - BETA1)?;
-            let _same = v.f_lerp_(&g.f_square()?, 1.0 - BETA2)?;
-            if lr == 0.0 {
-                return Ok(());
-            }
-            // p ← p - lr · (m / c₁) / (√(v / c₂) + ε), with the scalars folded into the denominator
-            // because addcdiv has no factor of its own here.
-            let (c1, c2) = (1.0 - BETA1.powi(step), 1.0 - BETA2.powi(step));
-            let mut denominator = v.f_sqrt()?;
-            let _same = denominator.f_mul_scalar_(-c1 / (lr * c2.sqrt()))?;
-            let _same = denominator.f_sub_scalar_(EPSILON * c1 / lr)?;
-            let _same = p.f_addcdiv_(m, &denominator)?;
-        }
-        (OptimizerKind::Sgd { momentum }, Some(velocity), _) => {
-            let _same = velocity.f_mul_scalar_(momentum)?.f_add_(g)?;
-            let _same = p.f_add_(&velocity.f_mul_scalar(-lr)?)?;
-        }
-        _ => {
-            let _same = p.f_add_(&g.f_mul_scalar(-lr)?)?;
-        }
+/// The parts by learning rate and weight decay, which one fused step has in common.
+fn groups(moving: &[Moving], kind: OptimizerKind, lr: f64) -> Vec<((f64, f64), Stepping)> {
+    let mut groups: Vec<((f64, f64), Stepping)> = Vec::new();
+    for part in moving {
+        let (Some(first), Some(second)) = (&part.first, &part.second) else { continue };
+        let weight_decay = match kind {
+            OptimizerKind::AdamW { weight_decay } if part.value.dim() > 1 => weight_decay,
+            _ => 0.0,
+        };
+        let hyper = (lr * part.parameter.rate, weight_decay);
+        let known = groups.iter().position(|(other, _)| *other == hyper).unwrap_or_else(|| {
+            groups.push((hyper, Stepping::default()));
+            groups.len() - 1
+        });
+        let group = &mut groups[known].1;
+        group.values.push(part.value.shallow_clone());
+        group.gradients.push(part.gradient.shallow_clone());
+        group.first.push(first.shallow_clone());
+        group.second.push(second.shallow_clone());
     }
-    Ok(())
+    groups
 }

@@ -50,6 +50,7 @@ impl Taught {
     /// The teacher's files are CSV, the student's JSON Lines.
     fn new(task: Task) -> Self {
         let taught = Self { folder: tempfile::tempdir().unwrap(), task };
+        fs::create_dir(taught.path("")).unwrap();
         for (file, subjects) in [
             ("train", "film movie story plot cast scene actor play"),
             ("dev", "film plot"),
@@ -103,7 +104,7 @@ impl Taught {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.path().join("taught").join(name)
     }
 
     fn serve(&self) -> Server {

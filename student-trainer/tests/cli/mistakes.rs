@@ -11,6 +11,8 @@ fn settings_that_cannot_be_meant_end_with_code_2() {
         ("--epochs", "0", "--epochs 0"),
         ("--loss", "mse", "needs a teacher"),
         ("--loss", "hinge", "ce-mse"),
+        ("--loss", "bce", "not for a single-label task"),
+        ("--task", "ranking", "multi-label"),
         ("--teacher", "localhost:50051", "http://"),
         ("--temperature", "2", "--loss kl"),
         ("--labels", "labels.txt", "--label-names"),
@@ -22,6 +24,9 @@ fn settings_that_cannot_be_meant_end_with_code_2() {
         let message = data.refused(&[(flag, value), ("--train", "nowhere.jsonl")], 2);
         assert!(message.contains(said), "{flag}: {message}");
     }
+    let kl = [("--task", "regression"), ("--loss", "kl"), ("--train", "nowhere.jsonl")];
+    let kl = data.refused(&kl, 2);
+    assert!(kl.contains("--loss kl is not for a regression task; choose mse"), "{kl}");
     let bare = student_trainer(&["train"]);
     assert_eq!(bare.status.code(), Some(2));
     assert!(stderr(&bare).contains("--train is missing"), "{}", stderr(&bare));
@@ -48,6 +53,12 @@ fn data_that_cannot_be_used_is_named_with_file_and_line() {
             data.write("labels.txt", "negative\npositive\n"),
             "train.jsonl:2: label \"neutral\"",
         ),
+        (
+            "--task",
+            "regression".to_owned(),
+            "train.jsonl:1: column \"label\" must be a finite number",
+        ),
+        ("--task", "multi-label".to_owned(), "train.jsonl:1: column \"label\" must be a list"),
         ("--tokenizer", data.write("tokenizer.json", "{}"), "tokenizer.json: not a tokenizer"),
     ] {
         let message = data.refused(&[(flag, &file)], 1);

@@ -44,6 +44,49 @@ fn a_student_of_hard_labels_is_trained_judged_and_labels_text() {
 }
 
 #[test]
+fn a_student_answers_as_its_task_asks() {
+    let data = Data::new();
+    let rows = |target: fn(usize) -> Value| -> String {
+        let row = |(i, (word, _)): (usize, &(&str, &str))| {
+            format!("{}\n", json!({"text": format!("a {word} film"), "label": target(i)}))
+        };
+        LABELS.iter().enumerate().map(row).collect()
+    };
+    let answer = |run: &str| {
+        let input = data.write("input.jsonl", "{\"text\": \"a great film\"}\n");
+        let run = data.path(run);
+        json_lines(&stdout(&student_trainer(&["predict", "--run", &run, &input]))).remove(0)
+    };
+    // The third row has both labels, the first none.
+    let sets = data.write("sets.jsonl", &rows(|i| json!(["bad", "good"][..i])));
+    let run = data.path("labels");
+    stdout(&data.train(&[
+        ("--train", &sets),
+        ("--dev", &sets),
+        ("--output", &run),
+        ("--task", "multi-label"),
+        ("--epochs", "60"),
+    ]));
+    let labelled = answer("labels");
+    assert_eq!(labelled["labels"], json!(["bad", "good"]), "{labelled}");
+    let probabilities = labelled["probabilities"].as_object().unwrap();
+    assert!(probabilities.values().all(|p| p.as_f64().unwrap() > 0.5), "{labelled}");
+
+    let numbers = data.write("numbers.jsonl", &rows(|i| json!(i)));
+    let run = data.path("numbers");
+    stdout(&data.train(&[
+        ("--train", &numbers),
+        ("--dev", &numbers),
+        ("--output", &run),
+        ("--task", "regression"),
+        ("--epochs", "60"),
+    ]));
+    let value = answer("numbers")["value"].as_f64().unwrap();
+    // Nearer to its own number than to any other's.
+    assert!((value - 2.0).abs() < 0.5, "{value}");
+}
+
+#[test]
 fn predict_reads_standard_input_and_keeps_what_was_answered_before_a_bad_line() {
     let data = Data::new();
     stdout(&data.train(&[("--epochs", "1")]));

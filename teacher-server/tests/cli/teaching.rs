@@ -207,6 +207,7 @@ fn flags_that_cannot_be_meant_end_with_code_2_before_anything_is_read() {
         ("--dropout", "1.5", "--dropout 1.5"),
         ("--lr", "0", "--lr 0"),
         ("--device", "tpu", "cpu or cuda:N"),
+        ("--task", "ranking", "single-label, multi-label, regression"),
         ("--no-such-flag", "1", "--no-such-flag"),
     ] {
         let message = data.finetune_refused(&[(flag, value), ("--train", "nowhere.jsonl")], 2);
@@ -240,6 +241,11 @@ fn data_that_cannot_be_used_is_named_with_file_and_line() {
         ),
         ("--test", unknown, "unknown.jsonl:2: label \"mixed\""),
         ("--train", columns, "--text-column"),
+        (
+            "--task",
+            "regression".to_owned(),
+            "train.jsonl:1: column \"label\" must be a finite number, found \"negative\"",
+        ),
         ("--train", data.write("data.txt", "a film"), "data.txt: the name must end in"),
     ] {
         let message = data.finetune_refused(&[(flag, &file)], 1);
@@ -258,6 +264,11 @@ fn a_broken_model_folder_is_named_with_its_tensors_and_shapes() {
             assert!(message.contains(said), "{said}: {message}");
         }
     };
+    change_config(&model, |config| config["problem_type"] = json!("token_classification"));
+    serve(&["config.json", "problem_type \"token_classification\" is not one of single_label_"]);
+    change_config(&model, |config| config["problem_type"] = json!("regression"));
+    serve(&["config.json", "a regression task needs exactly 1 name, its output's, there are 3"]);
+    change_config(&model, |config| config["problem_type"] = Value::Null);
     change_config(&model, |config| config["hidden_size"] = json!(48));
     serve(&[
         "model.safetensors",
