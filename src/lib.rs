@@ -1,12 +1,13 @@
 //! What the teacher server and the student trainer have in common.
 //!
-//! Modules in the order the data takes: [`data`] reads examples, [`text`] makes tokens of them,
+//! Modules in the order the data takes: [`hub`] finds models, [`data`] reads examples, [`text`] makes tokens of them,
 //! [`models`] logits of tokens, [`wire`] carries logits between machines, [`training`] learns from them
 //! and [`metrics`] says how well.
 
 pub mod commands;
 pub mod data;
 pub mod files;
+pub mod hub;
 pub mod metrics;
 pub mod models;
 mod operators;

@@ -1,10 +1,15 @@
-//! Safetensors files with texts beside the tensors: written tensor by tensor, so that a large one is never held
-//! twice, and whole or not at all. Knows names and float32 values, not what they are for.
+//! Safetensors files with texts beside the tensors: written and read tensor by tensor, so that a large file is never
+//! held twice, and written whole or not at all. Knows names and float32 values, not what they are for.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
 
 use safetensors::{
-    Dtype, SafeTensors,
+    Dtype,
     tensor::{Metadata, TensorInfo},
 };
 use tch::{Device, Kind, TchError, Tensor};
@@ -13,6 +18,9 @@ use crate::files::write_atomically_with;
 
 /// What every header's length is a multiple of, so that values lie aligned.
 const ALIGNMENT: usize = 8;
+
+/// The format's own limit on its header of names and shapes.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// Writes float32 tensors, in the given order, and `texts` into the header's `__metadata__`.
 pub(crate) fn write_tensors<'a>(
@@ -41,30 +49,83 @@ pub(crate) fn write_tensors<'a>(
     })
 }
 
-/// All tensors of a file, by name, on the CPU, and the header's texts. An error of the kind
-/// [`io::ErrorKind::InvalidData`] means that the file is not a whole one.
+/// All tensors of a file, by name, on the CPU, floating-point ones as float32, and the header's texts. Besides the
+/// tensors there is never more in memory than one of them as the file has it.
+///
+/// An error of the kind [`io::ErrorKind::InvalidData`] means that the file is not a whole one,
+/// [`io::ErrorKind::Unsupported`] that a tensor is of a type that libtorch has none for.
 pub(crate) fn read_tensors(
     path: &Path,
 ) -> io::Result<(HashMap<String, Tensor>, HashMap<String, String>)> {
-    let broken = |cause: &dyn std::fmt::Display| {
-        io::Error::new(io::ErrorKind::InvalidData, first_line(cause))
-    };
-    let file = fs::read(path)?;
-    let (_, header) = SafeTensors::read_metadata(&file).map_err(|cause| broken(&cause))?;
-    let tensors = SafeTensors::deserialize(&file).map_err(|cause| broken(&cause))?;
-    let tensors = tensors.iter().map(|(name, view)| match view.dtype() {
-        Dtype::F32 => {
-            let size: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
-            let tensor = Tensor::f_from_data_size(view.data(), &size, Kind::Float);
-            Ok((name.to_owned(), tensor.map_err(|cause| broken(&cause))?))
+    let broken = |cause: String| io::Error::new(io::ErrorKind::InvalidData, cause);
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length < 8 {
+        return Err(broken(format!("{length} bytes")));
+    }
+    let mut size = [0; 8];
+    file.read_exact(&mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > MAX_HEADER_BYTES.min(length - 8) {
+        return Err(broken(format!("its header would take {size} of {length} bytes")));
+    }
+    let mut header = vec![0; size as usize];
+    file.read_exact(&mut header)?;
+    // Checks that the tensors follow one another without holes and have the sizes of their shapes.
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|cause| broken(cause.to_string()))?;
+    let there = length - 8 - size;
+    let mut tensors = HashMap::new();
+    for name in header.offset_keys() {
+        let Some(info) = header.info(&name) else { continue };
+        let (start, end) = info.data_offsets;
+        if end as u64 > there {
+            let all = header.data_len();
+            return Err(broken(format!("{name} ends at byte {end} of {all}, the file at {there}")));
         }
-        other => Err(broken(&format!("{name} is {other:?}, expected F32"))),
-    });
-    Ok((tensors.collect::<io::Result<_>>()?, header.metadata().clone().unwrap_or_default()))
+        file.seek(SeekFrom::Start(8 + size + start as u64))?;
+        let mut values = vec![0; end - start];
+        file.read_exact(&mut values)?;
+        let tensor = tensor(&name, info, &values)?;
+        tensors.insert(name, tensor);
+    }
+    if header.data_len() as u64 != there {
+        return Err(broken(format!("{there} bytes of values, {} described", header.data_len())));
+    }
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }
 
-fn first_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+fn tensor(name: &str, info: &TensorInfo, values: &[u8]) -> io::Result<Tensor> {
+    let kind = match info.dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::F64 => Kind::Double,
+        Dtype::I64 => Kind::Int64,
+        Dtype::I32 => Kind::Int,
+        Dtype::I16 => Kind::Int16,
+        Dtype::I8 => Kind::Int8,
+        Dtype::U8 => Kind::Uint8,
+        Dtype::BOOL => Kind::Bool,
+        other => {
+            let cause = format!(
+                "{name} is of type {other:?}; weights are read as F32, F16, BF16 or F64: save the model \
+                 in one of these"
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, cause));
+        }
+    };
+    let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+    let tensor = Tensor::f_from_data_size(values, &shape, kind).and_then(as_float32);
+    tensor.map_err(io::Error::other)
+}
+
+/// float32 for any floating-point type; others stay as they are.
+pub(crate) fn as_float32(tensor: Tensor) -> Result<Tensor, TchError> {
+    match tensor.kind() {
+        Kind::Half | Kind::BFloat16 | Kind::Double => tensor.f_to_kind(Kind::Float),
+        _ => Ok(tensor),
+    }
 }
 
 /// A tensor's values as little-endian float32.

@@ -65,10 +65,10 @@ impl Evaluation {
 }
 
 /// The `evaluate` command: reads the data for the model's task, then loads the model, and prints the
-/// report. `weights` is the model's weight file.
+/// report. `bytes` is the size of the model's weights on disk.
 pub fn evaluate_model<M: Classifier>(
     options: &EvaluateOptions,
-    weights: &Path,
+    bytes: u64,
     task: Task,
     load: impl FnOnce() -> Result<M, ModelError>,
 ) -> Result<(), CommandError> {
@@ -80,7 +80,6 @@ pub fn evaluate_model<M: Classifier>(
     let evaluation = judge(&model, &examples)?;
     evaluation.say_truncated(options.data.display());
     if let Some(path) = &options.json {
-        let bytes = weights.metadata().map_or(0, |metadata| metadata.len());
         let json = evaluation.to_json(&model, bytes, options.compute.threads());
         write_atomically(path, format!("{json:#}\n").as_bytes())
             .map_err(cannot_write(path.display()))?;

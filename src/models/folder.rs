@@ -27,3 +27,28 @@ pub(super) fn write_text(folder: &Path, name: &str, text: &str) -> Result<(), Mo
 pub(super) fn malformed(path: &Path, cause: impl Into<String>) -> ModelError {
     ModelError::Malformed { path: path.to_owned(), cause: cause.into() }
 }
+
+/// What people call a model: the last part of its folder's path, or `org/name` of a folder in the Hugging Face
+/// hub's cache, `models--org--name/snapshots/COMMIT`.
+pub(super) fn name(folder: &Path) -> Option<String> {
+    let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let snapshots = whole.parent().filter(|parent| parent.ends_with("snapshots"));
+    let repository = snapshots.and_then(Path::parent).and_then(last);
+    match repository.as_deref().and_then(|name| name.strip_prefix("models--")) {
+        Some(name) => Some(name.replacen("--", "/", 1)),
+        None => last(&whole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_the_hubs_cache_is_called_by_its_repository() {
+        let named = |path| name(Path::new(path)).unwrap();
+        assert_eq!(named("/absent/hub/models--org--a-name/snapshots/0123456"), "org/a-name");
+        assert_eq!(named("/absent/snapshots/teacher"), "teacher");
+    }
+}

@@ -28,7 +28,7 @@ pub use head::{HeadKind, Pooling};
 pub use parameters::{Builder, Init, Parameters};
 pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};
 pub use teacher::{Teacher, TeacherSettings};
-pub use weights::{read_weights, write_weights};
+pub use weights::{INDEX_SUFFIX, WEIGHTS, read_weights, shard_names, weight_bytes, write_weights};
 
 use std::path::PathBuf;
 

@@ -4,10 +4,12 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
+    fmt,
     path::{Path, PathBuf},
 };
 
 use tch::{Device, Kind, Tensor};
+use tracing::debug;
 
 use super::ModelError;
 
@@ -91,20 +93,41 @@ impl Parameters {
 
 /// Hands out parameters by name while a model is built, and gathers every misfit on the way, so that
 /// a broken folder is reported whole.
-#[derive(Debug)]
 pub struct Builder {
     source: HashMap<String, Tensor>,
     path: PathBuf,
     device: Device,
+    left_over: Box<dyn Fn(&str) -> bool>,
     built: RefCell<Parameters>,
     problems: RefCell<Vec<String>>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut out = f.debug_struct("Builder");
+        out.field("path", &self.path).field("tensors", &self.source.len());
+        out.field("built", &self.built).finish_non_exhaustive()
+    }
 }
 
 impl Builder {
     /// Parameters from the tensors of `path`; those it lacks follow their [`Init`].
     pub fn from_weights(source: HashMap<String, Tensor>, path: &Path, device: Device) -> Self {
-        let path = path.to_owned();
-        Self { source, path, device, built: RefCell::default(), problems: RefCell::default() }
+        Self {
+            source,
+            path: path.to_owned(),
+            device,
+            left_over: Box::new(|_| false),
+            built: RefCell::default(),
+            problems: RefCell::default(),
+        }
+    }
+
+    /// Lets the source hold tensors that no parameter takes, where `left_over` accepts their names. Any
+    /// other one says that the file is of another model.
+    #[must_use]
+    pub fn with_left_over(self, left_over: impl Fn(&str) -> bool + 'static) -> Self {
+        Self { left_over: Box::new(left_over), ..self }
     }
 
     /// Parameters from libtorch's random state alone.
@@ -148,9 +171,19 @@ impl Builder {
 
     /// The finished parameters, or every tensor that did not fit.
     pub fn finish(self) -> Result<Parameters, ModelError> {
-        let problems = self.problems.into_inner();
+        let built = self.built.into_inner();
+        let mut problems = self.problems.into_inner();
+        let unused = self.source.keys().filter(|name| !built.tensors.contains_key(*name));
+        let (left_over, mut unexpected): (Vec<_>, Vec<_>) =
+            unused.partition(|name| (self.left_over)(name));
+        debug!(path = %self.path.display(), tensors = ?left_over, "not of this model, left out");
+        unexpected.sort_unstable();
+        problems.extend(unexpected.into_iter().map(|name| {
+            let shape = self.source[name].size();
+            format!("{name}: unexpected, found shape {shape:?}")
+        }));
         if problems.is_empty() {
-            Ok(self.built.into_inner())
+            Ok(built)
         } else {
             Err(ModelError::Tensors { path: self.path, problems })
         }

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 use super::{
     Arithmetic, Builder, Classifier, HeadKind, Init, ModelError, Parameters, TokenBatch,
     encoders::{Architecture, Encoder, architecture},
-    folder::{malformed, read_json, write_text},
+    folder::{malformed, name, read_json, write_text},
     head::Head,
     linear::Kernels,
     teacher_config::{labels, settings, task},
@@ -120,7 +120,8 @@ impl Teacher {
             // Another task's head must not be taken for this one's.
             tensors.retain(|name, _| name.starts_with(prefix));
         }
-        let builder = Builder::from_weights(tensors, &path, device);
+        let builder = Builder::from_weights(tensors, &path, device)
+            .with_left_over(move |name| name.strip_prefix(prefix).is_none_or(is_left_over));
         let encoder = architecture.build(&builder)?;
         let (hidden, classes) = (architecture.width(), labels.len() as i64);
         let head = Head::new(&builder, settings.head, architecture.head(), hidden, classes, head)?;
@@ -200,10 +201,9 @@ impl Teacher {
         Ok((hidden, pooled))
     }
 
-    /// What the folder's name, or the last part of its path, calls this teacher.
+    /// What people call it: the last part of the folder's path, or its name on the hub.
     pub fn name(&self) -> String {
-        let whole = fs::canonicalize(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        whole.file_name().map_or_else(|| "teacher".to_owned(), |n| n.to_string_lossy().into_owned())
+        name(&self.folder).unwrap_or_else(|| "teacher".to_owned())
     }
 
     /// Family and size, for people.
@@ -306,6 +306,8 @@ impl Teacher {
         }
         fs::create_dir_all(folder)
             .map_err(|source| ModelError::Read { path: folder.to_owned(), source })?;
+        // What a vocabulary file and those beside it say stands in tokenizer.json; these few are what
+        // `transformers` looks for next to it.
         for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
             if let Ok(text) = fs::read_to_string(self.folder.join(name)) {
                 write_text(folder, name, &text)?;
@@ -375,4 +377,16 @@ fn canonical_names(tensors: HashMap<String, Tensor>, prefix: &str) -> HashMap<St
             (if is_bare { format!("{prefix}{name}") } else { name }, tensor)
         })
         .collect()
+}
+
+/// Whether a tensor that a checkpoint has under the encoder's prefix, here without it, is none of the encoder's
+/// computation: a pooler that no head uses, XLNet's embedding of masked words, buffers of counting numbers that older
+/// versions of `transformers` saved, and from `DeBERTa`'s pre-training its decoder's positions and the embeddings as it
+/// shared them with its generator.
+fn is_left_over(name: &str) -> bool {
+    let first = name.split('.').next().unwrap_or_default();
+    let last = name.rsplit('.').next().unwrap_or_default();
+    matches!(first, "pooler" | "mask_emb")
+        || matches!(last, "position_ids" | "token_type_ids" | "inv_freq" | "_weight")
+        || name == "embeddings.position_embeddings.weight"
 }

@@ -1,7 +1,7 @@
 //! Models against `transformers` and PyTorch; fixtures by `tests/fixtures/make_bert.py` and
 //! `make_student.py`.
 
-use std::{fs, path::PathBuf};
+use std::{collections::HashMap, fs, path::PathBuf};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Reduction, Tensor};
@@ -10,7 +10,7 @@ use super::{
     Arithmetic, Builder, Classifier as _, HeadKind, ModelError, Pooling, Teacher, TeacherSettings,
     TokenBatch,
     bilstm::{BiLstm, BiLstmConfig, Head},
-    read_weights,
+    read_weights, write_weights,
 };
 use crate::{
     data::LabelSet,
@@ -143,6 +143,54 @@ fn a_saved_teacher_answers_as_before_under_the_same_fingerprint() {
 }
 
 #[test]
+fn a_tokenizer_without_a_padding_token_answers_as_any_other() {
+    let source = fixtures().join("bert/bin_with_vocab_txt");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "pytorch_model.bin", "tokenizer_config.json"] {
+        fs::copy(source.join(name), folder.path().join(name)).unwrap();
+    }
+    let vocabulary = fs::read_to_string(source.join("vocab.txt")).unwrap();
+    fs::write(folder.path().join("vocab.txt"), vocabulary.replace("[PAD]", "[unused0]")).unwrap();
+    let [with, without] =
+        [&source, folder.path()].map(|folder| Teacher::load(folder, Device::Cpu).unwrap());
+    let rows = |teacher: &Teacher| {
+        let [long, short] = ["a long and good film", "dull"]
+            .map(|text| teacher.tokenizer().encode(text, None).unwrap());
+        teacher.predict(&[&long, &short]).unwrap()
+    };
+    assert_eq!(rows(&with), rows(&without));
+}
+
+#[test]
+fn leftovers_of_other_heads_and_of_older_versions_are_no_misfits() {
+    let source = fixtures().join("bert/with_pooler");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(source.join(name), folder.path().join(name)).unwrap();
+    }
+    let mut tensors = read_weights(&source.join("model.safetensors")).unwrap();
+    for name in
+        ["bert.embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship.weight"]
+    {
+        tensors.insert(name.to_owned(), Tensor::zeros([3], (Kind::Float, Device::Cpu)));
+    }
+    let write = |tensors: &HashMap<String, Tensor>| {
+        let path = folder.path().join("model.safetensors");
+        write_weights(&path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
+        Teacher::load(folder.path(), Device::Cpu)
+    };
+    let teacher = write(&tensors).unwrap();
+    let original = Teacher::load(&source, Device::Cpu).unwrap();
+    assert_eq!(teacher.fingerprint().unwrap(), original.fingerprint().unwrap());
+
+    let extra = Tensor::zeros([3, 5], (Kind::Float, Device::Cpu));
+    tensors.insert("bert.embeddings.relative.weight".to_owned(), extra);
+    let error = write(&tensors).unwrap_err().to_string();
+    let said = "bert.embeddings.relative.weight: unexpected, found shape [3, 5]";
+    assert!(error.contains("model.safetensors: 1 tensor") && error.contains(said), "{error}");
+}
+
+#[test]
 fn any_change_that_can_change_an_answer_changes_the_fingerprint() {
     let source = fixtures().join("bert/with_pooler");
     let original = Teacher::load(&source, Device::Cpu).unwrap().fingerprint().unwrap();
@@ -186,6 +234,13 @@ fn a_broken_folder_names_the_file_and_every_tensor_that_does_not_fit() {
     assert!(problems.contains(
         &"bert.encoder.layer.0.intermediate.dense.weight: expected shape [65, 32], found [64, 32]"
             .to_owned()
+    ));
+    // The second layer's 8 tensors of attention, 4 of the feed-forward network and 4 of norms are too many.
+    let shallower = wider.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1");
+    let ModelError::Tensors { problems, .. } = refused(&shallower) else { panic!("not misfits") };
+    assert_eq!(problems.len(), 3 + 16);
+    assert!(problems.contains(
+        &"bert.encoder.layer.1.attention.self.key.bias: unexpected, found shape [32]".to_owned()
     ));
     let deeper = config.replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
     assert!(refused(&deeper).to_string().contains("bert.encoder.layer.2"));

@@ -1,50 +1,10 @@
 //! A model's own tokenizer, read from its folder, with truncation at the model's maximum length.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use tokenizers::{
-    AddedToken, PostProcessorWrapper, TruncationParams, TruncationStrategy,
-    models::wordpiece::WordPiece, normalizers::BertNormalizer,
-    pre_tokenizers::bert::BertPreTokenizer, processors::bert::BertProcessing,
-};
+use tokenizers::{TruncationParams, TruncationStrategy};
 
-/// Why a text or a tokenizer cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TextError {
-    /// Neither of the files that a tokenizer can be read from.
-    #[error("{0}: holds neither tokenizer.json nor vocab.txt; copy one from the model's source")]
-    Missing(PathBuf),
-    /// A file that cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// A file that is no tokenizer.
-    #[error("{path}: not a tokenizer: {cause}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The library's words.
-        cause: String,
-    },
-    /// A special token that the vocabulary lacks.
-    #[error("{path}: has no {token:?} token")]
-    NoToken {
-        /// The vocabulary.
-        path: PathBuf,
-        /// The token.
-        token: &'static str,
-    },
-    /// The tokenizer refused a text.
-    #[error("text cannot be tokenised: {0}")]
-    Text(String),
-}
+use super::{TextError, error::read, folder};
 
 /// One example as a model reads it: special tokens in place, truncated, not padded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,7 +38,9 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, or builds WordPiece from `vocab.txt` and `tokenizer_config.json`.
+    /// Reads `tokenizer.json`, or builds what the files of the folder's family say: WordPiece from
+    /// `vocab.txt`, Unigram from a SentencePiece model, byte-level BPE from `vocab.json` and `merges.txt`.
+    /// A padding token is not needed: batches are padded with zeros that no encoder looks at.
     ///
     /// Inputs longer than `max_length` tokens, special tokens included, lose tokens at the end of the
     /// longer text.
@@ -87,22 +49,13 @@ impl Tokenizer {
         if path.is_file() {
             return Self::from_file(&path, max_length);
         }
-        let path = folder.join("vocab.txt");
-        if path.is_file() {
-            return Self::new(
-                word_piece(&path, &folder.join("tokenizer_config.json"))?,
-                max_length,
-            );
-        }
-        Err(TextError::Missing(folder.to_owned()))
+        Self::new(folder::tokenizer(folder)?, max_length)
     }
 
     /// Reads a `tokenizer.json` of any kind.
     pub fn from_file(path: &Path, max_length: usize) -> Result<Self, TextError> {
         let json = read(path)?;
-        let inner = json.parse::<tokenizers::Tokenizer>().map_err(|cause| {
-            TextError::Malformed { path: path.to_owned(), cause: cause.to_string() }
-        })?;
+        let inner = json.parse::<tokenizers::Tokenizer>().map_err(TextError::malformed(path))?;
         Self::new(inner, max_length)
     }
 
@@ -144,52 +97,4 @@ impl Tokenizer {
             truncated: !encoded.get_overflowing().is_empty(),
         })
     }
-}
-
-/// BERT's tokenizer as `transformers` builds it from a bare vocabulary.
-fn word_piece(vocab: &Path, config: &Path) -> Result<tokenizers::Tokenizer, TextError> {
-    let malformed = |path: &Path, cause: &dyn std::fmt::Display| TextError::Malformed {
-        path: path.to_owned(),
-        cause: cause.to_string(),
-    };
-    let settings: serde_json::Value = if config.is_file() {
-        serde_json::from_str(&read(config)?).map_err(|cause| malformed(config, &cause))?
-    } else {
-        serde_json::Value::Null
-    };
-    let flag = |name: &str| settings.get(name).and_then(serde_json::Value::as_bool);
-    let lowercase = flag("do_lower_case").unwrap_or(true);
-
-    let model = WordPiece::from_file(&vocab.to_string_lossy())
-        .unk_token("[UNK]".to_owned())
-        .build()
-        .map_err(|cause| malformed(vocab, &cause))?;
-    let mut tokenizer = tokenizers::Tokenizer::new(model);
-    let id = |token: &'static str| {
-        tokenizer
-            .token_to_id(token)
-            .ok_or_else(|| TextError::NoToken { path: vocab.to_owned(), token })
-    };
-    let ends =
-        BertProcessing::new(("[SEP]".to_owned(), id("[SEP]")?), ("[CLS]".to_owned(), id("[CLS]")?));
-    id("[UNK]")?;
-    tokenizer.with_normalizer(Some(BertNormalizer::new(
-        true,
-        flag("tokenize_chinese_chars").unwrap_or(true),
-        flag("strip_accents"),
-        lowercase,
-    )));
-    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-    tokenizer.with_post_processor(Some(PostProcessorWrapper::from(ends)));
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        .into_iter()
-        .filter(|token| tokenizer.token_to_id(token).is_some())
-        .map(|token| AddedToken::from(token, true))
-        .collect::<Vec<_>>();
-    tokenizer.add_special_tokens(&special);
-    Ok(tokenizer)
-}
-
-fn read(path: &Path) -> Result<String, TextError> {
-    fs::read_to_string(path).map_err(|source| TextError::Read { path: path.to_owned(), source })
 }

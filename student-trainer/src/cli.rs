@@ -168,9 +168,9 @@ impl Cli {
             }
             Command::Evaluate(args) => {
                 let (run, device) = (args.run, args.options.compute.device);
-                let weights = run.join(BEST_WEIGHTS);
+                let bytes = run.join(BEST_WEIGHTS).metadata().map_or(0, |file| file.len());
                 let task = Student::task(&run)?;
-                evaluate_model(&args.options, &weights, task, || Student::load(&run, device))?;
+                evaluate_model(&args.options, bytes, task, || Student::load(&run, device))?;
             }
             Command::Predict(args) => {
                 let (run, device) = (args.run, args.options.compute.device);

@@ -7,7 +7,7 @@ mod store;
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::Context as _;
@@ -16,7 +16,8 @@ use clap::{Args, Parser, Subcommand};
 use lectern::{
     commands::{EvaluateOptions, PredictOptions, evaluate_model, predict_with},
     data::Columns,
-    models::{Arithmetic, Teacher},
+    hub::resolve,
+    models::{Arithmetic, Teacher, weight_bytes},
 };
 
 use self::{
@@ -55,6 +56,7 @@ impl Cli {
             Command::Finetune(args) => finetune(&args.into_config()?),
             Command::Evaluate(args) => evaluate(&args),
             Command::Predict(PredictArgs { model, dtype, options }) => {
+                let model = resolve(&model)?;
                 let device = options.compute.device;
                 let load = || Teacher::load_for_serving(&model, device, dtype);
                 Ok(predict_with(&options, load)?)
@@ -67,8 +69,8 @@ impl Cli {
 
 #[derive(Debug, Args)]
 struct EvaluateArgs {
-    /// Teacher folder
-    #[arg(long, value_name = "DIR")]
+    /// Teacher folder, or the name of one on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// What to compute with
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
@@ -82,9 +84,12 @@ struct EvaluateArgs {
 
 fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     let EvaluateArgs { model, dtype, against, options } = args;
+    let model = &resolve(model)?;
     let device = options.compute.device;
     let load = || Teacher::load_for_serving(model, device, *dtype);
-    evaluate_model(options, &weights(model), Teacher::task(model)?, load)?;
+    let task = Teacher::task(model)?;
+    // A folder without weights is for `load` to refuse.
+    evaluate_model(options, weight_bytes(model).unwrap_or(0), task, load)?;
     if let Some(against) = against {
         let columns = Columns::from(options.columns.clone());
         let agreement =
@@ -95,15 +100,10 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn weights(folder: &Path) -> PathBuf {
-    let safetensors = folder.join("model.safetensors");
-    if safetensors.is_file() { safetensors } else { folder.join("pytorch_model.bin") }
-}
-
 #[derive(Debug, Args)]
 struct PredictArgs {
-    /// Teacher folder
-    #[arg(long, value_name = "DIR")]
+    /// Teacher folder, or the name of one on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION
+    #[arg(long, value_name = "DIR|NAME")]
     model: PathBuf,
     /// What to compute with
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]

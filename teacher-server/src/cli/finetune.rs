@@ -14,8 +14,10 @@ use crate::finetune::{BestBy, FinetuneConfig, Trainable};
 
 #[derive(Debug, Args)]
 pub(super) struct FinetuneArgs {
-    /// Folder of an encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or vocab.txt
-    #[arg(long, value_name = "DIR")]
+    /// Folder of an encoder: config.json, model.safetensors or `pytorch_model.bin`, tokenizer.json or a
+    /// vocabulary; or its name on the Hugging Face hub, ORG/NAME or ORG/NAME@REVISION. The hub obeys
+    /// `HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE`
+    #[arg(long, value_name = "DIR|NAME")]
     encoder: PathBuf,
     /// Labelled examples to train on: .json, .jsonl, .csv, .tsv or .parquet
     #[arg(long, value_name = "FILE")]

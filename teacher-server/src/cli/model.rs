@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lectern::{commands::Usage, models::Arithmetic};
+use lectern::{commands::Usage, hub::resolve, models::Arithmetic};
 use tch::Device;
 
 use crate::serve::ModelSource;
 
 #[derive(Debug, Args)]
 pub(super) struct ModelOptions {
-    /// Teacher folder: what `finetune` wrote, or a `BertForSequenceClassification` of transformers.
+    /// Teacher folder: what `finetune` wrote, or a `ForSequenceClassification` of transformers; or the name of one
+    /// on the Hugging Face hub, ORG/NAME or ORG/NAME@REVISION.
     /// Given several times, an ensemble: rows are the weighted mean of the members' logits
-    #[arg(long = "model", value_name = "DIR")]
+    #[arg(long = "model", value_name = "DIR|NAME")]
     models: Vec<PathBuf>,
     /// Shares of the members of an ensemble in the mean, one for each --model [default: equal]
     #[arg(long, value_name = "W,W..", value_delimiter = ',')]
@@ -38,26 +39,27 @@ impl ModelOptions {
         if exact { 0.001 } else { 0.1 }
     }
 
-    pub(super) fn sources(&self) -> Result<Vec<ModelSource>, Usage> {
+    /// The models' folders; fetches those that are named by their hub names.
+    pub(super) fn sources(&self) -> anyhow::Result<Vec<ModelSource>> {
         let (models, weights) = (&self.models, &self.weights);
         if models.is_empty() {
-            return Err(Usage("which teacher? give its folder with --model DIR".to_owned()));
+            return Err(Usage("which teacher? give its folder with --model DIR".to_owned()).into());
         }
         if !weights.is_empty() && weights.len() != models.len() {
             return Err(Usage(format!(
                 "--weights has {} numbers for {} models; give one for each --model",
                 weights.len(),
                 models.len()
-            )));
+            ))
+            .into());
         }
         if let Some(wrong) = weights.iter().find(|w| !(**w > 0.0 && w.is_finite())) {
-            return Err(Usage(format!("--weights {wrong}: must be positive")));
+            return Err(Usage(format!("--weights {wrong}: must be positive")).into());
         }
         let weight = |i: usize| weights.get(i).copied().unwrap_or(1.0);
-        let source = |(i, folder): (usize, &PathBuf)| ModelSource {
-            folder: folder.clone(),
-            weight: weight(i),
+        let source = |(i, model): (usize, &PathBuf)| {
+            Ok(ModelSource { folder: resolve(model)?, weight: weight(i) })
         };
-        Ok(models.iter().enumerate().map(source).collect())
+        models.iter().enumerate().map(source).collect()
     }
 }

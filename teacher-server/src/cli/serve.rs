@@ -83,13 +83,15 @@ fn named_number(text: &str) -> Result<(String, f64), String> {
 }
 
 impl ServeArgs {
-    pub(super) fn into_config(self) -> Result<ServeConfig, Usage> {
+    pub(super) fn into_config(self) -> anyhow::Result<ServeConfig> {
         let tolerance = self.model.tolerance(&self.devices);
+        let store = StoreConfig::from_flags(&self.stores, u64::from(self.store_memory_mb) << 20)
+            .map_err(|cause| Usage(format!("--store {cause}")))?;
         Ok(ServeConfig {
+            // May ask the hub, and so comes after all that a flag alone can have wrong.
             models: self.model.sources()?,
             shares: self.shares(),
-            store: StoreConfig::from_flags(&self.stores, u64::from(self.store_memory_mb) << 20)
-                .map_err(|cause| Usage(format!("--store {cause}")))?,
+            store,
             verify: Verify {
                 one_in: self.verify_one_in,
                 tolerance: self.verify_tolerance.unwrap_or(tolerance),

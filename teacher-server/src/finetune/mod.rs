@@ -17,6 +17,7 @@ use lectern::{
     commands::{check_free, claim_folder, judge, tokenise, write_report},
     data::{Example, SplitFiles, Splits},
     files::remove_unfinished,
+    hub::resolve,
     models::{Classifier as _, Teacher, TeacherSettings},
     training::Checkpoint,
 };
@@ -33,6 +34,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::set_num_threads(config.threads as i32);
     check_output(config)?;
+    let encoder = resolve(&config.encoder)?;
     let data = Splits::read(SplitFiles {
         train: &config.train,
         dev: &config.dev,
@@ -44,7 +46,7 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::manual_seed(config.seed);
     let settings = TeacherSettings { head: config.head, max_length: config.max_length };
     let labels = data.labels.clone();
-    let teacher = Teacher::from_encoder(&config.encoder, labels, settings, config.device)?;
+    let teacher = Teacher::from_encoder(&encoder, labels, settings, config.device)?;
     let frozen = freeze(&teacher, config.trainable, config.freeze_embeddings)?;
     let objective = Objective::new(config, &data.labels, &data.train)?;
     let contents = [
