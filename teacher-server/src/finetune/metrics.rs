@@ -31,8 +31,11 @@ impl MetricsFile {
             let line: Option<Value> = serde_json::from_str(line).ok();
             line.and_then(|line| line["step"].as_u64()).is_some_and(|at| at as usize <= step)
         };
-        let kept: String =
-            before.lines().filter(is_before).map(|line| format!("{line}\n")).collect();
+        let mut kept = String::new();
+        for line in before.lines().filter(is_before) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
         write_atomically(&path, kept.as_bytes()).with_context(said)?;
         let file = OpenOptions::new().append(true).open(&path).with_context(said)?;
         Ok(Self { file, path })

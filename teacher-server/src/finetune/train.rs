@@ -191,7 +191,7 @@ impl<'a> Training<'a> {
 
     fn is_evaluation_due(&self) -> bool {
         let every = self.config.evaluate_every.unwrap_or(self.steps);
-        self.state.step % every == 0 || self.state.step == self.schedule.total
+        self.state.step.is_multiple_of(every) || self.state.step == self.schedule.total
     }
 
     /// Judges the weights on dev, keeps them if they are the best so far, and writes a line and a checkpoint.
