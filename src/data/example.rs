@@ -70,7 +70,9 @@ impl Target {
         match self {
             Self::Label(class) => *class = to[*class],
             Self::Labels(classes) => {
-                classes.iter_mut().for_each(|class| *class = to[*class]);
+                for class in &mut *classes {
+                    *class = to[*class];
+                }
                 classes.sort_unstable();
             }
             Self::Value(_) => {}

@@ -424,14 +424,12 @@ fn a_regression_row_has_a_number_in_every_format() {
 #[test]
 fn a_row_that_does_not_fit_its_task_is_named() {
     let refused = |task, name: &str, row: &str| {
-        let contents = match name {
-            "a.csv" => format!("text,label\na,1\nb,{row}\n"),
-            _ => {
-                let first = if task == Task::MultiLabel { "[\"x\"]" } else { "1" };
-                format!(
-                    "{{\"text\": \"a\", \"label\": {first}}}\n{{\"text\": \"b\", \"label\": {row}}}"
-                )
-            }
+        let contents = if name == "a.csv" {
+            format!("text,label\na,1\nb,{row}\n")
+        } else {
+            let first = if task == Task::MultiLabel { "[\"x\"]" } else { "1" };
+            let line = |label: &str| format!("{{\"text\": \"a\", \"label\": {label}}}\n");
+            line(first) + &line(row)
         };
         targets(task, name, &contents).unwrap_err()
     };

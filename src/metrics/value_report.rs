@@ -1,6 +1,6 @@
 //! Regression: how predicted numbers go with the true ones, as scipy and scikit-learn measure it.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde_json::{Value, json};
 
@@ -85,9 +85,13 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
     let mut before = 0;
-    for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
+    // -0 is 0 here, though not in the order.
+    let tied = |a: &usize, b: &usize| values[*a].partial_cmp(&values[*b]) == Some(Ordering::Equal);
+    for equal in order.chunk_by(tied) {
         let rank = before as f64 + (equal.len() + 1) as f64 / 2.0;
-        equal.iter().for_each(|&index| ranks[index] = rank);
+        for &index in equal {
+            ranks[index] = rank;
+        }
         before += equal.len();
     }
     ranks

@@ -6,7 +6,11 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::{Activation, Builder, Init, ModelError, TokenBatch, layers::dropout, linear::Linear};
+use super::{
+    Activation, Builder, Init, ModelError, TokenBatch,
+    layers::{LayerNorm, dropout},
+    linear::Linear,
+};
 
 /// Which head a teacher has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +40,7 @@ pub enum Pooling {
     /// The mean over tokens, special ones included; what sentence encoders are trained with.
     #[default]
     Mean,
-    /// The first token's hidden state.
+    /// The hidden state of the token that stands for the whole text: the first, in XLNet the last.
     Cls,
 }
 
@@ -60,6 +64,7 @@ impl std::fmt::Display for HeadKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pool {
     First,
+    Last,
     Mean,
 }
 
@@ -70,11 +75,29 @@ pub(super) struct FamilyHead {
     pub(super) pool: Pool,
     /// Name of the dense layer's parameters.
     pub(super) dense: &'static str,
+    /// Whether the dense layer has a bias.
+    pub(super) dense_bias: bool,
     pub(super) activation: Activation,
+    /// After the activation.
+    pub(super) norm: Option<HeadNorm>,
     /// Dropout before the dense layer too.
     pub(super) dropout_before: bool,
     /// Name of the output layer's parameters.
     pub(super) output: &'static str,
+}
+
+/// Layer normalisation in a head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadNorm {
+    pub(super) name: &'static str,
+    pub(super) epsilon: f64,
+    pub(super) bias: bool,
+}
+
+impl HeadNorm {
+    fn build(self, builder: &Builder, size: i64, init: Init) -> Result<LayerNorm, ModelError> {
+        LayerNorm::optional_bias(builder, self.name, size, self.epsilon, self.bias, init)
+    }
 }
 
 /// A head with its weights. They stay in float32 whatever the encoder computes with: they cost nothing, and
@@ -90,6 +113,7 @@ pub(super) struct Head {
 struct Dense {
     linear: Linear,
     activation: Activation,
+    norm: Option<LayerNorm>,
     dropout_before: bool,
 }
 
@@ -108,14 +132,20 @@ impl Head {
             |name: &str, input, output| Linear::new(builder, name, input, output, init, bias);
         let pool = |pooling| match pooling {
             Pooling::Mean => Pool::Mean,
+            Pooling::Cls if family.pool == Pool::Last => Pool::Last,
             Pooling::Cls => Pool::First,
         };
         Ok(match kind {
             HeadKind::Family => Self {
                 pool: family.pool,
                 dense: Some(Dense {
-                    linear: linear(family.dense, hidden, hidden)?,
+                    linear: if family.dense_bias {
+                        linear(family.dense, hidden, hidden)?
+                    } else {
+                        Linear::without_bias(builder, family.dense, hidden, hidden, init)?
+                    },
                     activation: family.activation,
+                    norm: family.norm.map(|norm| norm.build(builder, hidden, init)).transpose()?,
                     dropout_before: family.dropout_before,
                 }),
                 output: linear(family.output, hidden, classes)?,
@@ -130,6 +160,7 @@ impl Head {
                 dense: Some(Dense {
                     linear: linear("classifier.dense", hidden, units as i64)?,
                     activation: Activation::Relu,
+                    norm: None,
                     dropout_before: true,
                 }),
                 output: linear("classifier.output", units as i64, classes)?,
@@ -150,6 +181,9 @@ impl Head {
                 pooled = dropout(pooled, p)?;
             }
             pooled = dense.activation.apply(&dense.linear.forward(&pooled)?)?;
+            if let Some(norm) = &dense.norm {
+                pooled = norm.forward(&pooled)?;
+            }
         }
         self.output.forward(&dropout(pooled, p)?)
     }
@@ -158,6 +192,7 @@ impl Head {
     pub(super) fn pool(&self, hidden: &Tensor, batch: &TokenBatch) -> Result<Tensor, ModelError> {
         match self.pool {
             Pool::First => Ok(hidden.f_select(1, 0)?),
+            Pool::Last => last_tokens(hidden, &batch.lengths),
             Pool::Mean => mean_over_tokens(hidden, batch.mask.as_ref()),
         }
     }
@@ -165,7 +200,8 @@ impl Head {
     /// The same head elsewhere.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
         let dense = |dense: &Dense| {
-            Ok::<_, ModelError>(Dense { linear: dense.linear.to_device(device)?, ..*dense })
+            let norm = dense.norm.as_ref().map(|norm| norm.to_device(device)).transpose()?;
+            Ok::<_, ModelError>(Dense { linear: dense.linear.to_device(device)?, norm, ..*dense })
         };
         Ok(Self {
             pool: self.pool,
@@ -173,6 +209,14 @@ impl Head {
             output: self.output.to_device(device)?,
         })
     }
+}
+
+/// The state of each example's last token: `[B, T, H]` to `[B, H]`.
+fn last_tokens(hidden: &Tensor, lengths: &[usize]) -> Result<Tensor, ModelError> {
+    let (_, t, width) = hidden.size3()?;
+    let rows = lengths.iter().enumerate().map(|(i, length)| i as i64 * t + *length as i64 - 1);
+    let rows = Tensor::f_from_slice(&rows.collect::<Vec<_>>())?.f_to_device(hidden.device())?;
+    Ok(hidden.f_reshape([-1, width])?.f_index_select(0, &rows)?)
 }
 
 /// The mean over each example's tokens, padding left out.

@@ -48,6 +48,24 @@ impl Linear {
         })
     }
 
+    /// The same without a bias, named `name.weight`. Zeros are added in its place, so that there is one way to
+    /// multiply.
+    pub(super) fn without_bias(
+        builder: &Builder,
+        name: &str,
+        input: i64,
+        output: i64,
+        weight: Init,
+    ) -> Result<Self, ModelError> {
+        Self::of_weight(builder.get(&format!("{name}.weight"), &[output, input], weight)?)
+    }
+
+    /// `x W^T` with a weight `[output, input]` from elsewhere.
+    pub(super) fn of_weight(weight: Tensor) -> Result<Self, ModelError> {
+        let bias = Tensor::f_zeros([weight.size()[0]], (weight.kind(), weight.device()))?;
+        Ok(Self { weight, bias, product: Product::Plain })
+    }
+
     /// Layers over the same input as one, their outputs side by side. Of trained layers.
     pub(super) fn joined(layers: &[Self]) -> Result<Self, ModelError> {
         let cat = |part: fn(&Self) -> &Tensor| {

@@ -364,7 +364,10 @@ impl Classifier for Teacher {
 
 /// Tensor names as the family's `ForSequenceClassification` has them, from any of its checkpoints: a bare
 /// encoder's get `prefix`, and those of BERT's original release (`gamma`, `beta`) their new names.
-fn canonical_names(tensors: HashMap<String, Tensor>, prefix: &str) -> HashMap<String, Tensor> {
+pub(super) fn canonical_names(
+    tensors: HashMap<String, Tensor>,
+    prefix: &str,
+) -> HashMap<String, Tensor> {
     let is_bare = !tensors.keys().any(|name| name.starts_with(prefix));
     tensors
         .into_iter()

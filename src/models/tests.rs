@@ -1,6 +1,8 @@
 //! Models against `transformers` and PyTorch; fixtures by `tests/fixtures/make_bert.py` and
 //! `make_student.py`.
 
+mod relative;
+
 use std::{collections::HashMap, fs, path::PathBuf};
 
 use serde::Deserialize;

@@ -197,10 +197,7 @@ mod tests {
     fn a_card_says_its_task_and_has_the_labels_for_it() {
         for task in Task::ALL {
             let number = proto::Task::from(task).into();
-            assert_eq!(
-                card(number, &["a", "b"][..1 + usize::from(number < 3)]).unwrap().task,
-                task
-            );
+            assert_eq!(card(number, &["a", "b"][..=usize::from(number < 3)]).unwrap().task, task);
         }
         assert_eq!(card(0, &["a", "b"]).unwrap().task, Task::SingleLabel);
         let refused = |task, labels: &[&str]| card(task, labels).unwrap_err().to_string();

@@ -64,8 +64,11 @@ impl Taught {
                         Task::MultiLabel => (labels.join("|"), json!(labels)),
                         _ => (value.to_string(), json!(value)),
                     };
-                    csv += &format!("{text},{cell}\n");
-                    lines += &format!("{}\n", json!({"text": text, "label": label}));
+                    csv.extend([text.as_str(), ",", &cell, "\n"]);
+                    lines.extend([
+                        json!({"text": text, "label": label}).to_string(),
+                        "\n".to_owned(),
+                    ]);
                 }
             }
             fs::write(taught.path(&format!("{file}.csv")), csv).unwrap();

@@ -24,6 +24,13 @@ impl Shape {
         let (examples, tokens) = batch.ids.size2()?;
         Ok(Self { examples, tokens, bias: padding_mask(batch, kind)? })
     }
+
+    /// `[R, A D]` to `[B, A, T, D]`.
+    pub(super) fn split(&self, rows: &Tensor, heads: i64) -> Result<Tensor, ModelError> {
+        let (b, t) = (self.examples, self.tokens);
+        let heads = [b, t, heads, rows.size()[1] / heads];
+        Ok(rows.f_narrow(0, 0, b * t)?.f_view(heads)?.f_transpose(1, 2)?)
+    }
 }
 
 /// `[B, 1, 1, T]`, to be added to the scores of every head and query: 0 at tokens, -∞ at padding. Absent where
@@ -36,31 +43,43 @@ pub(super) fn padding_mask(batch: &TokenBatch, kind: Kind) -> Result<Option<Tens
 }
 
 /// `softmax(Q K^T / √D + bias) V` of each head (Vaswani et al. 2017, arXiv 1706.03762, eq. 1): three of `[R, H]` to
-/// `[B T, H]`. Dropout is of the softmax's values.
+/// `[B T, H]`.
 pub(super) fn attend(
-    [query, key, value]: [Tensor; 3],
+    parts: [Tensor; 3],
     heads: i64,
     shape: &Shape,
     drop: f64,
 ) -> Result<Tensor, ModelError> {
-    let (b, t, hidden) = (shape.examples, shape.tokens, query.size()[1]);
-    // [R, H] -> [B, A, T, D]
-    let split = |rows: Tensor| {
-        let heads = [b, t, heads, hidden / heads];
-        rows.f_narrow(0, 0, b * t)?.f_view(heads)?.f_transpose(1, 2)
-    };
-    let (query, key, value) = (split(query)?, split(key)?, split(value)?);
+    let [query, key, value] = parts.map(|rows| shape.split(&rows, heads));
+    attend_heads([&query?, &key?, &value?], shape.bias.as_ref(), None, drop)
+}
+
+/// `softmax(scale Q K^T + bias) V` of heads that are split already: three of `[B, A, T, D]` to `[B T, A D]`. The scale is
+/// `1 / √D` where a family has no other. Dropout is of the softmax's values.
+pub(super) fn attend_heads(
+    [query, key, value]: [&Tensor; 3],
+    bias: Option<&Tensor>,
+    scale: Option<f64>,
+    drop: f64,
+) -> Result<Tensor, ModelError> {
     let attended = if drop > 0.0 {
-        let scale = ((hidden / heads) as f64).sqrt().recip();
+        let scale = scale.unwrap_or_else(|| (query.size()[3] as f64).sqrt().recip());
         let scores = query.f_mul_scalar(scale)?.f_matmul(&key.f_transpose(2, 3)?)?;
-        let scores = match &shape.bias {
+        let scores = match bias {
             Some(bias) => scores.f_add(bias)?,
             None => scores,
         };
-        dropout(scores.f_softmax(-1, None::<Kind>)?, drop)?.f_matmul(&value)?
+        dropout(scores.f_softmax(-1, None::<Kind>)?, drop)?.f_matmul(value)?
     } else {
-        let bias = shape.bias.as_ref();
-        Tensor::f_scaled_dot_product_attention(&query, &key, &value, bias, 0.0, false, None, false)?
+        Tensor::f_scaled_dot_product_attention(query, key, value, bias, 0.0, false, scale, false)?
     };
-    Ok(attended.f_transpose(1, 2)?.f_reshape([b * t, hidden])?)
+    Ok(attended.f_transpose(1, 2)?.f_flatten(0, 1)?.f_flatten(1, 2)?)
+}
+
+/// From scores of each query and each of `W` relative positions, `[B, A, T, W]`, those of each query and key,
+/// `[B, A, T, S]`: `index`, `[1, 1, T, S]` or `[B, 1, T, S]`, says where a pair's relative position stands.
+pub(super) fn of_pairs(scores: &Tensor, index: &Tensor) -> Result<Tensor, ModelError> {
+    let (size, pairs) = (scores.size(), index.size());
+    let index = index.f_expand([size[0], size[1], pairs[2], pairs[3]], false)?;
+    Ok(scores.f_gather(-1, &index, false)?)
 }

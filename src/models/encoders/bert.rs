@@ -109,7 +109,9 @@ impl Architecture for BertConfig {
         FamilyHead {
             pool: Pool::First,
             dense: "bert.pooler.dense",
+            dense_bias: true,
             activation: Activation::Tanh,
+            norm: None,
             dropout_before: false,
             output: "classifier",
         }

@@ -5,7 +5,10 @@
 
 mod attention;
 mod bert;
+mod deberta;
+mod modernbert;
 mod post_norm;
+mod xlnet;
 
 use std::{fmt::Debug, ops::Range, path::Path};
 
@@ -14,11 +17,12 @@ use serde_json::Value;
 use tch::Tensor;
 
 use super::{
-    Builder, ModelError, TokenBatch, folder::malformed, head::FamilyHead, linear::Kernels,
+    Builder, ModelError, Permutation, TokenBatch, folder::malformed, head::FamilyHead,
+    linear::Kernels,
 };
 
 /// Every `model_type` that can be read.
-pub(super) const FAMILIES: [&str; 1] = ["bert"];
+pub(super) const FAMILIES: &[&str] = &["bert", "deberta-v2", "modernbert", "xlnet"];
 
 /// What `config.json` says of an encoder, and how the family names and lays out its parameters.
 pub(super) trait Architecture: Debug + Send {
@@ -56,6 +60,14 @@ pub(super) trait Architecture: Debug + Send {
 
     /// Takes the encoder's parameters from `builder`.
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError>;
+
+    /// [`build`](Self::build) for permutation language modelling; `None` for a family without a query stream.
+    fn build_two_streams(
+        &self,
+        _builder: &Builder,
+    ) -> Result<Option<Box<dyn TwoStreams>>, ModelError> {
+        Ok(None)
+    }
 
     /// Everything in the configuration that changes what is computed, for the fingerprint.
     fn computation(&self) -> Value;
@@ -105,6 +117,21 @@ pub(super) trait Encoder: Debug + Send {
     }
 }
 
+/// An encoder that can also predict tokens from those before them in any order: beside the states of what a place
+/// holds it computes states that know the place alone.
+pub(super) trait TwoStreams: Debug + Send {
+    /// The query stream's state of each target, `[B, P, H]`. With dropout as in [`Encoder`].
+    fn queries(
+        &self,
+        batch: &TokenBatch,
+        permutation: &Permutation,
+        dropout: f64,
+    ) -> Result<Tensor, ModelError>;
+
+    /// The word table, `[V, H]`, which is the output layer's weight too.
+    fn words(&self) -> &Tensor;
+}
+
 /// Reads the architecture that `config.json` of `folder` describes.
 pub(super) fn architecture(
     folder: &Path,
@@ -114,6 +141,9 @@ pub(super) fn architecture(
     let known = || FAMILIES.join(", ");
     match config.get("model_type").and_then(Value::as_str) {
         Some("bert") => boxed::<bert::BertConfig>(&path, config),
+        Some("deberta-v2") => boxed::<deberta::DebertaConfig>(&path, config),
+        Some("modernbert") => boxed::<modernbert::ModernBertConfig>(&path, config),
+        Some("xlnet") => boxed::<xlnet::XlNetConfig>(&path, config),
         Some(other) => Err(malformed(
             &path,
             format!("model_type {other:?} is not supported; this version reads {}", known()),
@@ -131,10 +161,18 @@ fn boxed<C: Architecture + Checked + DeserializeOwned + 'static>(
     path: &Path,
     config: &Value,
 ) -> Result<Box<dyn Architecture>, ModelError> {
-    let architecture: C = serde_json::from_value(config.clone())
-        .map_err(|cause| malformed(path, cause.to_string()))?;
+    let architecture: C =
+        serde_path_to_error::deserialize(config).map_err(|cause| malformed(path, named(&cause)))?;
     architecture.check().map_err(|cause| malformed(path, cause))?;
     Ok(Box::new(architecture))
+}
+
+/// The words of a JSON error, with the field it is about.
+fn named(cause: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    match cause.path().to_string() {
+        path if path == "." => cause.inner().to_string(),
+        path => format!("`{path}`: {}", cause.inner()),
+    }
 }
 
 /// Numbers of a configuration that must be positive, with their names.

@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::{
     super::{
         Activation, Builder, Init, ModelError,
-        layers::{LayerNorm, dropout, padded_to},
+        layers::{LayerNorm, by_rows, dropout, padded_to},
         linear::{Kernels, Linear},
     },
     attention::{Shape, attend},
@@ -140,6 +140,17 @@ impl Layer {
         })
     }
 
+    /// `A`.
+    pub(super) const fn heads(&self) -> i64 {
+        self.sizes.heads
+    }
+
+    /// Query and key of rows that are not the layer's input, `[W, H]` to two of `[W, H]`.
+    pub(super) fn query_and_key(&self, x: &Tensor) -> Result<[Tensor; 2], ModelError> {
+        let [query, key, _] = self.projections.forward(x)?;
+        Ok([query, key])
+    }
+
     pub(super) fn served(self, kernels: &Kernels) -> Result<Self, ModelError> {
         Ok(Self {
             projections: self.projections.served(kernels)?,
@@ -159,7 +170,17 @@ impl Layer {
         shape: &Shape,
         drop: f64,
     ) -> Result<Tensor, ModelError> {
-        let attended = attend(self.projections.forward(x)?, self.sizes.heads, shape, drop)?;
+        self.forward_with(x, drop, |parts| attend(parts, self.sizes.heads, shape, drop))
+    }
+
+    /// [`forward`](Self::forward) with another attention: query, key and value of `[R, H]` to `[B T, H]`.
+    pub(super) fn forward_with(
+        &self,
+        x: &Tensor,
+        drop: f64,
+        attend: impl FnOnce([Tensor; 3]) -> Result<Tensor, ModelError>,
+    ) -> Result<Tensor, ModelError> {
+        let attended = attend(self.projections.forward(x)?)?;
         let attended = padded_to(x.size()[0], attended)?;
         let attended = dropout(self.attention_output.forward(&attended)?, drop)?;
         let x = self.attention_norm.forward(&attended.f_add(x)?)?;
@@ -169,8 +190,7 @@ impl Layer {
     }
 }
 
-/// `[B, T, H]` through `layers`, as float32. Each token is a row, and rows are added up to a number that the
-/// kernels like.
+/// `[B, T, H]` through `layers`, as float32.
 pub(super) fn run<'a>(
     layers: impl IntoIterator<Item = &'a Layer>,
     kernels: Option<&Kernels>,
@@ -178,12 +198,10 @@ pub(super) fn run<'a>(
     shape: &Shape,
     drop: f64,
 ) -> Result<Tensor, ModelError> {
-    let (b, t, width) = hidden.size3()?;
-    let rows = kernels.map_or(b * t, |kernels| kernels.rows(b * t));
-    let mut rows = padded_to(rows, hidden.f_view([b * t, width])?)?;
-    for layer in layers {
-        rows = layer.forward(&rows, shape, drop)?;
-    }
-    let hidden = rows.f_narrow(0, 0, b * t)?.f_view([b, t, width])?;
-    Ok(hidden.f_to_kind(tch::Kind::Float)?)
+    by_rows(kernels, hidden, |mut rows| {
+        for layer in layers {
+            rows = layer.forward(&rows, shape, drop)?;
+        }
+        Ok(rows)
+    })
 }

@@ -13,7 +13,7 @@ mod verify;
 use std::{io, path::PathBuf};
 
 use lectern::{
-    data::{DataError, Task},
+    data::DataError,
     wire::{Fingerprint, Row, label_file::LabelFileError},
 };
 
@@ -45,16 +45,16 @@ pub enum StoreCommandError {
     #[error("--teacher {wanted} fits {found} teachers in {}, which has: {teachers}", folder.display())]
     Teacher { folder: PathBuf, wanted: String, found: usize, teachers: String },
     #[error(
-        "{} has rows of the teacher {fingerprint} with the {} labels {:?}, {} those with the {} labels \
-         {:?}; one of them is not what it says",
-        folder.display(), ours.0, ours.1, file.display(), theirs.0, theirs.1
+        "{} has rows of the teacher {fingerprint} with the {ours}, {} those with the {theirs}; one of them is not \
+         what it says",
+        folder.display(), file.display()
     )]
     Labels {
         folder: PathBuf,
         fingerprint: Fingerprint,
-        ours: (Task, Vec<String>),
+        ours: String,
         file: PathBuf,
-        theirs: (Task, Vec<String>),
+        theirs: String,
     },
     #[error(
         "{bad} bad rows; drop them with --repair: they are computed again when they are asked for"

@@ -108,7 +108,7 @@ fn open_for(
         return Ok(Database::create(folder, card)?);
     }
     let database = Database::open(&path)?;
-    let outputs = |card: &TeacherCard| (card.task, card.labels.clone());
+    let outputs = |card: &TeacherCard| format!("{} labels {:?}", card.task, card.labels);
     let (ours, theirs) = (outputs(database.card()), outputs(card));
     if ours != theirs {
         return Err(StoreCommandError::Labels {
