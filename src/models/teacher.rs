@@ -74,7 +74,7 @@ impl Teacher {
     }
 
     /// Puts a new head for `labels` on an encoder. What the head has beyond the encoder's own tensors starts
-    /// fresh, from libtorch's random state; so does BERT's pooler where the folder lacks it.
+    /// fresh, from libtorch's random state; so does a family's pooler where the folder lacks it.
     pub fn from_encoder(
         folder: &Path,
         labels: LabelSet,
@@ -233,10 +233,16 @@ impl Teacher {
         self.architecture.word_table()
     }
 
-    /// The encoder layer that a parameter belongs to; `None` for embeddings, what all layers share, and the
-    /// head.
+    /// The encoder layer that a parameter belongs to, the first if several share it; `None` for embeddings, what
+    /// is added to every layer's attention, and the head.
     pub fn layer_of(&self, parameter: &str) -> Option<usize> {
         self.architecture.layer_of(parameter)
+    }
+
+    /// The layers below which the encoder can be frozen: 0, the depth, and those between that share no parameter
+    /// with one below.
+    pub fn cuts(&self) -> Vec<usize> {
+        self.architecture.cuts()
     }
 
     /// Whether a parameter is of the encoder, and not of the head.

@@ -3,11 +3,18 @@
 //!
 //! `B` examples, `T` tokens, `H` hidden size.
 
+mod albert;
 mod attention;
 mod bert;
 mod deberta;
+mod distilbert;
+mod electra;
+mod embeddings;
 mod modernbert;
+mod mpnet;
 mod post_norm;
+mod roberta;
+mod stack;
 mod xlnet;
 
 use std::{fmt::Debug, ops::Range, path::Path};
@@ -21,8 +28,21 @@ use super::{
     linear::Kernels,
 };
 
-/// Every `model_type` that can be read.
-pub(super) const FAMILIES: &[&str] = &["bert", "deberta-v2", "modernbert", "xlnet"];
+/// Every `model_type` that can be read, and what reads it.
+const FAMILIES: &[(&str, Read)] = &[
+    ("albert", boxed::<albert::AlbertConfig>),
+    ("bert", boxed::<bert::BertConfig>),
+    ("deberta-v2", boxed::<deberta::DebertaConfig>),
+    ("distilbert", boxed::<distilbert::DistilBertConfig>),
+    ("electra", boxed::<electra::ElectraConfig>),
+    ("modernbert", boxed::<modernbert::ModernBertConfig>),
+    ("mpnet", boxed::<mpnet::MpNetConfig>),
+    ("roberta", boxed::<roberta::RobertaConfig>),
+    ("xlm-roberta", boxed::<roberta::RobertaConfig>),
+    ("xlnet", boxed::<xlnet::XlNetConfig>),
+];
+
+type Read = fn(&Path, &Value) -> Result<Box<dyn Architecture>, ModelError>;
 
 /// What `config.json` says of an encoder, and how the family names and lays out its parameters.
 pub(super) trait Architecture: Debug + Send {
@@ -77,9 +97,16 @@ pub(super) trait Architecture: Debug + Send {
         format!("{}embeddings.word_embeddings.weight", self.prefix())
     }
 
-    /// The layer that a parameter belongs to; `None` for embeddings, what all layers share, and heads.
+    /// The layer that a parameter belongs to, the first if several share it; `None` for embeddings, what is added
+    /// to every layer's scores, and heads.
     fn layer_of(&self, name: &str) -> Option<usize> {
         name.strip_prefix(self.layers())?.split('.').next()?.parse().ok()
+    }
+
+    /// The layers before which the encoder can be cut in two that share no parameter of a layer: every one, unless
+    /// layers share theirs. 0 and the depth are always among them.
+    fn cuts(&self) -> Vec<usize> {
+        (0..=self.depth()).collect()
     }
 }
 
@@ -138,17 +165,16 @@ pub(super) fn architecture(
     config: &Value,
 ) -> Result<Box<dyn Architecture>, ModelError> {
     let path = folder.join("config.json");
-    let known = || FAMILIES.join(", ");
-    match config.get("model_type").and_then(Value::as_str) {
-        Some("bert") => boxed::<bert::BertConfig>(&path, config),
-        Some("deberta-v2") => boxed::<deberta::DebertaConfig>(&path, config),
-        Some("modernbert") => boxed::<modernbert::ModernBertConfig>(&path, config),
-        Some("xlnet") => boxed::<xlnet::XlNetConfig>(&path, config),
-        Some(other) => Err(malformed(
+    let known = || FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let Some(stated) = config.get("model_type").and_then(Value::as_str) else {
+        return Err(malformed(&path, format!("has no model_type; expected one of {}", known())));
+    };
+    match FAMILIES.iter().find(|(name, _)| *name == stated) {
+        Some((_, read)) => read(&path, config),
+        None => Err(malformed(
             &path,
-            format!("model_type {other:?} is not supported; this version reads {}", known()),
+            format!("model_type {stated:?} is not supported; this version reads {}", known()),
         )),
-        None => Err(malformed(&path, format!("has no model_type; expected one of {}", known()))),
     }
 }
 

@@ -112,6 +112,17 @@ impl Projections {
 }
 
 impl Layer {
+    /// Takes the parameters of the layers `prefix0` to `prefixN` from `builder`.
+    pub(super) fn many(
+        builder: &Builder,
+        prefix: &str,
+        number: usize,
+        names: &Names,
+        sizes: Sizes,
+    ) -> Result<Vec<Self>, ModelError> {
+        (0..number).map(|i| Self::new(builder, &format!("{prefix}{i}"), names, sizes)).collect()
+    }
+
     /// Takes the parameters of the layer `name` from `builder`.
     pub(super) fn new(
         builder: &Builder,

@@ -35,13 +35,15 @@ fn trained(teacher: &Teacher, trainable: Trainable) -> anyhow::Result<HashSet<&s
         Trainable::All => of_encoder().collect(),
         Trainable::Layers(n) => {
             ensure!(n <= depth, "--trainable-layers {n}: the encoder has only {depth} layers");
-            let is_last = |name: &&str| teacher.layer_of(name).is_some_and(|l| l >= depth - n);
-            let last: HashSet<_> = of_encoder().filter(is_last).collect();
+            let cuts = teacher.cuts();
             ensure!(
-                n == 0 || !last.is_empty(),
-                "--trainable-layers {n}: the layers of this family share their weights; choose all or head"
+                cuts.contains(&(depth - n)),
+                "--trainable-layers {n}: layers of this encoder share parameters, which cannot be frozen in one and \
+                 trained in the other; choose one of {:?}",
+                cuts.iter().rev().map(|cut| depth - cut).collect::<Vec<_>>()
             );
-            last
+            let is_last = |name: &&str| teacher.layer_of(name).is_some_and(|l| l >= depth - n);
+            of_encoder().filter(is_last).collect()
         }
         Trainable::Tensors(n) => {
             let count = of_encoder().count();
