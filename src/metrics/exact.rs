@@ -4,7 +4,6 @@
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// Writes the shortest text that reads back as the same number.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }

@@ -291,6 +291,17 @@ impl Teacher {
         Ok(Fingerprint::from_hash(&hasher.finalize()))
     }
 
+    /// Hash of the encoder's weights with their names, and of the tokenizer: what a fine-tuning starts from, whatever
+    /// head it puts on it.
+    pub fn encoder_hash(&self) -> Result<String, ModelError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.tokenizer.json().as_bytes());
+        for (name, tensor) in self.parameters.iter().filter(|(name, _)| self.is_of_encoder(name)) {
+            hasher.update(name.as_bytes()).update(&bytes(tensor)?);
+        }
+        Ok(hasher.finalize().to_hex()[..16].to_owned())
+    }
+
     /// Writes the teacher as a folder in the Hugging Face format: weights last, each file whole.
     ///
     /// With the family's head `transformers` loads it as the family's `ForSequenceClassification`; with the

@@ -166,11 +166,11 @@ impl Checkpoint {
 }
 
 fn differences(then: &Settings, now: &Settings) -> Vec<String> {
-    let named = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
+    let shown = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
     let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
     names
         .filter(|name| then.get(*name) != now.get(*name))
-        .map(|name| format!("{name}: {}, now {}", named(then.get(name)), named(now.get(name))))
+        .map(|name| format!("{name}: {}, now {}", shown(then.get(name)), shown(now.get(name))))
         .collect()
 }
 

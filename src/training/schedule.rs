@@ -2,18 +2,19 @@
 
 use std::f64::consts::PI;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// What the learning rate does after its warm-up. Each is the schedule of `transformers` whose name ends in
 /// `schedule_with_warmup`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
-    /// Falls to 0 in a straight line.
+    /// Falls to 0 in a straight line
     Linear,
-    /// Falls to 0 along half a cosine.
+    /// Falls to 0 along half a cosine
     Cosine,
-    /// Stays at its peak.
+    /// Stays at its peak
     Constant,
 }
 

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use crate::support::{command, fixture, refused, stderr, stdout, teacher_server};
 
 /// A folder with a small data set whose labels one word tells.
-struct Data(TempDir);
+pub(crate) struct Data(TempDir);
 
 impl Data {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let data = Self(tempfile::tempdir().unwrap());
         for (file, subjects) in
             [("train", "film movie story plot cast scene"), ("dev", "actor play"), ("test", "time")]
@@ -31,17 +31,17 @@ impl Data {
         data
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         fs::write(self.0.path().join(name), text).unwrap();
         self.path(name)
     }
 
     /// The arguments of a short `finetune` into `output`; `changes` replace a value or add a flag.
-    fn finetune(&self, changes: &[(&str, &str)]) -> Vec<String> {
+    pub(crate) fn finetune(&self, changes: &[(&str, &str)]) -> Vec<String> {
         let encoder = fixture("encoder_no_pooler").to_str().unwrap().to_owned();
         let mut flags = vec![
             ("--encoder", encoder),
@@ -63,7 +63,7 @@ impl Data {
     }
 
     /// What `finetune` says when it is refused; it must not leave anything in the output folder.
-    fn finetune_refused(&self, changes: &[(&str, &str)], code: i32) -> String {
+    pub(crate) fn finetune_refused(&self, changes: &[(&str, &str)], code: i32) -> String {
         let args = self.finetune(changes);
         let said = refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), code);
         assert!(!Path::new(&self.path("teacher")).exists(), "an output folder was made");
@@ -203,7 +203,7 @@ fn flags_that_cannot_be_meant_end_with_code_2_before_anything_is_read() {
     let data = Data::new();
     for (flag, value, said) in [
         ("--epochs", "0", "--epochs"),
-        ("--trainable-layers", "some", "`all` or a number"),
+        ("--trainable-layers", "some", "`all`, `head` or a number"),
         ("--dropout", "1.5", "--dropout 1.5"),
         ("--lr", "0", "--lr 0"),
         ("--device", "tpu", "cpu or cuda:N"),

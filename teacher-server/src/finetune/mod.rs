@@ -1,0 +1,121 @@
+//! From an encoder and labelled examples to a teacher folder.
+
+mod config;
+mod freezing;
+mod metrics;
+mod objective;
+mod prefix;
+mod state;
+#[cfg(test)]
+mod tests;
+mod train;
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, bail};
+use lectern::{
+    commands::{check_free, claim_folder, judge, tokenise, write_report},
+    data::{Example, SplitFiles, Splits},
+    files::remove_unfinished,
+    hub::resolve,
+    models::{Classifier as _, Teacher, TeacherSettings},
+    training::Checkpoint,
+};
+use tracing::info;
+
+pub use config::{BestBy, FinetuneConfig, Trainable};
+
+use self::{freezing::freeze, objective::Objective, train::Training};
+
+/// In the output folder while a fine-tuning is under way.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Trains with AdamW, keeps the weights that are best on dev, and prints the reports.
+pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
+    tch::set_num_threads(config.threads as i32);
+    check_output(config)?;
+    let encoder = resolve(&config.encoder)?;
+    let data = Splits::read(SplitFiles {
+        train: &config.train,
+        dev: &config.dev,
+        test: config.test.as_deref(),
+        label_names: config.label_names.as_deref(),
+        task: config.task,
+        columns: &config.columns,
+    })?;
+    tch::manual_seed(config.seed);
+    let settings = TeacherSettings { head: config.head, max_length: config.max_length };
+    let labels = data.labels.clone();
+    let teacher = Teacher::from_encoder(&encoder, labels, settings, config.device)?;
+    let frozen = freeze(&teacher, config.trainable, config.freeze_embeddings)?;
+    let objective = Objective::new(config, &data.labels, &data.train)?;
+    let contents = [
+        ("encoder", teacher.encoder_hash()?),
+        ("labels", data.labels.names().join(", ")),
+        ("train", hash(&data.train)),
+        ("dev", hash(&data.dev)),
+    ];
+    let checkpoint = Checkpoint::new(config.output.join(CHECKPOINT), config.settings(contents)?);
+    if !checkpoint.exists() {
+        claim_folder(&config.output)?;
+    }
+    info!(
+        architecture = teacher.architecture(),
+        parameters = teacher.parameters().count(),
+        task = %config.task,
+        labels = ?data.labels.names(),
+        train = data.train.len(),
+        dev = data.dev.len(),
+        "fine-tuning"
+    );
+    let tokens = tokenise(teacher.tokenizer(), &data.train, config.max_length)?;
+    Training::begin(config, &data, &tokens, &teacher, frozen, objective, &checkpoint)?.run()?;
+    report(config, &data)?;
+    checkpoint.remove().with_context(|| format!("cannot remove {}", checkpoint.path().display()))
+}
+
+/// Refuses an output folder that is not this fine-tuning's to write to.
+fn check_output(config: &FinetuneConfig) -> anyhow::Result<()> {
+    let folder = &config.output;
+    let has = |name: &str| folder.join(name).exists();
+    match (config.resume, has(CHECKPOINT)) {
+        (false, false) => Ok(check_free(folder)?),
+        (false, true) => bail!(
+            "{}: holds a fine-tuning that was not finished; go on with --resume, or choose another --output",
+            folder.display()
+        ),
+        (true, false) if has("model.safetensors") => {
+            bail!("{}: nothing to resume, this fine-tuning was finished", folder.display())
+        }
+        (true, unfinished) => {
+            remove_unfinished(folder)
+                .with_context(|| format!("cannot tidy {}", folder.display()))?;
+            if unfinished { Ok(()) } else { Ok(check_free(folder)?) }
+        }
+    }
+}
+
+/// What examples say, whatever file they came from.
+fn hash(examples: &[Example]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for example in examples {
+        // Debug output quotes every text, so that no two lists of examples are written the same.
+        hasher.update(format!("{example:?}\n").as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// Judges what is on disk, which is what will be served.
+fn report(config: &FinetuneConfig, data: &Splits) -> anyhow::Result<()> {
+    let teacher = Teacher::load(&config.output, config.device)?;
+    let mut out = io::stdout().lock();
+    let sets = [("dev", Some(&data.dev)), ("test", data.test.as_ref())];
+    for (name, examples) in sets.into_iter().filter_map(|(n, e)| Some((n, e?))) {
+        let evaluation = judge(&teacher, examples)?;
+        evaluation.say_truncated(name);
+        write_report(&config.output, name, &evaluation.report)
+            .with_context(|| format!("cannot write the {name} report"))?;
+        writeln!(out, "{name}\n{}", evaluation.report)?;
+    }
+    Ok(())
+}
