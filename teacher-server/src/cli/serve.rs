@@ -51,7 +51,8 @@ pub(super) struct ServeArgs {
     /// written, and none removed: `store gc` does that [default: no limit]
     #[arg(long, value_name = "MIB")]
     store_disk_mb: Option<u32>,
-    /// Compute one in N of the rows read from --store again, when no student waits, and compare; 0 for none
+    /// Compute one in N of the rows read from --store again when no student waits, and compare; 0 for
+    /// none
     #[arg(long, default_value_t = 1000, value_name = "N")]
     verify_one_in: u64,
     /// Largest difference of a logit at which a stored row still agrees with the recomputed one
