@@ -39,7 +39,8 @@ impl Dialogue {
                 pinned
             }
         };
-        command.args([role, task]);
+        // As the server's own program sets them.
+        command.args([role, task]).envs(teacher_server::environment::VARIABLES);
         Self::start(command)
     }
 

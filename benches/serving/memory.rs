@@ -3,7 +3,7 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -13,7 +13,7 @@ use crate::{
     headlines::Headlines,
     measures::{at_most, plain},
     models::BERT_BASE,
-    process::resident_bytes,
+    process::Resident,
     server::{Server, Task},
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
     let looks = runtime.block_on(async {
         let mut first = Client::open(server.url(), "first", Arc::clone(&stored)).await?;
         first.ask_in_turn(STORED / BATCH, BATCH).await?;
-        println!("before the students: {}", above(resident_bytes(server.id())?, weights));
+        println!("before the students: {}", above(Resident::of(server.id())?, weights));
 
         let mut deaf = Vec::new();
         for i in 0..DEAF_TO_STORED + DEAF_TO_COMPUTED {
@@ -66,7 +66,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
         let mut looks = Vec::new();
         for _ in 0..bench.few(LOOKS) {
             sleep(PERIOD).await;
-            looks.push(resident_bytes(server.id())?);
+            looks.push(Resident::of(server.id())?);
         }
         readers.iter().for_each(tokio::task::JoinHandle::abort);
         anyhow::Ok(looks)
@@ -74,23 +74,29 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
     drop(runtime);
     server.stop()?;
 
-    let most = looks.iter().copied().max().unwrap_or_default();
+    let most =
+        looks.iter().copied().max_by_key(|look| look.all).context("memory was not looked at")?;
     let half = looks.len() / 2;
-    let mean = |part: &[u64]| part.iter().sum::<u64>() as f64 / part.len().max(1) as f64;
+    let mean = |part: &[Resident]| {
+        part.iter().map(|look| look.all as f64).sum::<f64>() / part.len() as f64
+    };
     let growth = (mean(&looks[half..]) - mean(&looks[..half])) / MIB;
     println!("with 64 students: {}", above(most, weights));
     println!(
         "from the first half of {:?} to the second: {growth:+.1} MiB",
         PERIOD * looks.len() as u32
     );
-    let over = (most as f64 - weights as f64 - STORE_BYTES as f64) / MIB;
+    let over = (most.all as f64 - weights as f64 - STORE_BYTES as f64) / MIB;
     Ok(vec![
         at_most("rss_over_weights_mib", over, "MiB", 200.0),
         plain("rss_growth_mib", growth, "MiB"),
     ])
 }
 
-fn above(resident: u64, weights: u64) -> String {
-    let (resident, weights) = (resident as f64 / MIB, weights as f64 / MIB);
-    format!("{resident:.0} MiB resident, {:.0} over {weights:.0} of weights", resident - weights)
+fn above(resident: Resident, weights: u64) -> String {
+    let [all, files, weights] = [resident.all, resident.files, weights].map(|n| n as f64 / MIB);
+    format!(
+        "{all:.0} MiB resident, {:.0} over {weights:.0} of weights; {files:.0} are pages of files",
+        all - weights
+    )
 }

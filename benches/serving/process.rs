@@ -39,14 +39,25 @@ impl Sub for CpuTime {
     }
 }
 
-/// Resident memory of a process, bytes.
-pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes: u64 = line
-        .and_then(|line| line.trim().strip_suffix(" kB"))
-        .context("no VmRSS")?
-        .trim()
-        .parse()?;
-    Ok(kibibytes << 10)
+/// Memory of a process that is in RAM, bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    pub(crate) all: u64,
+    /// The part of it that is pages of files, programs and libraries among them, which the kernel shares
+    /// between processes and takes back when it needs them.
+    pub(crate) files: u64,
+}
+
+impl Resident {
+    pub(crate) fn of(process: u32) -> Result<Self> {
+        let path = format!("/proc/{process}/status");
+        let status = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let bytes = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+            let kibibytes = kibibytes.with_context(|| format!("{path}: no {name}"))?;
+            Ok(kibibytes.trim().parse::<u64>()? << 10)
+        };
+        Ok(Self { all: bytes("VmRSS:")?, files: bytes("RssFile:")? })
+    }
 }

@@ -13,7 +13,7 @@ use lectern::{models::Arithmetic, wire::Fingerprint};
 use serde::{Deserialize, Serialize};
 use student_trainer::labels::{TeacherUrl, describe};
 use teacher_server::{
-    serve::{Listening, ServeConfig},
+    serve::{Listening, ServeConfig, runtime},
     store::StoreConfig,
 };
 use tokio_util::sync::CancellationToken;
@@ -118,10 +118,7 @@ pub(crate) fn serve(task: &str) -> Result<()> {
         let _end = io::stdin().read_to_end(&mut Vec::new());
         stop.cancel();
     });
-    // As many threads for messages as the server's own program has.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let totals = runtime.block_on(async {
+    let totals = runtime()?.block_on(async {
         let listening = Listening::bind(config).await?;
         println!("{}", serde_json::to_string(&listening.address())?);
         listening.serve(stopped).await.context("serving")

@@ -223,9 +223,9 @@ impl Kernels {
 
     /// Rows to compute where `rows` are wanted.
     ///
-    /// oneDNN compiles kernels of about 2 MB for each product and each number of rows and keeps a
-    /// thousand of them, so that few numbers may occur: four between a power of two and the next. More
-    /// than a fourth is never wasted, and little where a batch is cut to a power of two.
+    /// oneDNN compiles kernels for each product and each number of rows and keeps some of them, so that few
+    /// numbers should occur: four between a power of two and the next. More than a fourth is never wasted,
+    /// and little where a batch is cut to a power of two.
     pub(super) fn rows(&self, rows: i64) -> i64 {
         if self.operators.is_none() || self.arithmetic == Arithmetic::Int8 {
             return rows;

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod cli;
+pub mod environment;
 pub mod finetune;
 pub mod serve;
 pub mod store;

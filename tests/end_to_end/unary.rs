@@ -81,6 +81,7 @@ fn slow_server(max_queued: usize) -> Server {
     Server::with(ServeConfig {
         max_queued,
         max_batch_tokens: Some(8),
+        http: Some("127.0.0.1:0".to_owned()),
         shares: [("slow".to_owned(), slow)].into(),
         ..Server::config()
     })
@@ -152,4 +153,26 @@ fn a_stream_ends_at_the_deadline_of_its_call() {
         let mut client = TeacherClient::new(server.channel().await);
         client.describe(DescribeRequest {}).await.unwrap();
     });
+}
+
+#[test]
+fn work_that_a_quota_holds_back_is_dropped_as_soon_as_nobody_waits_for_it() {
+    let server = slow_server(1000);
+    let is_queued =
+        || server.get("/metrics").contains("lectern_queue_examples{experiment=\"slow\"}");
+    block_on(async {
+        let slow = lectern::wire::proto::Hello { experiment: "slow".to_owned(), ..hello() };
+        let (mut slow, _) = Raw::open(server.channel().await, slow).await.unwrap();
+        slow.ask(examples(&texts(50))).await;
+        // One answer shows that all are queued.
+        slow.answers().await.unwrap();
+        assert!(is_queued());
+        drop(slow);
+        // The quota alone would take a quarter of an hour to let them all go.
+        while is_queued() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let totals = server.stop();
+    assert!(totals.dropped > 40 && totals.computed + totals.dropped == 50, "{totals:?}");
 }

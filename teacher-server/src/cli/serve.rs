@@ -11,10 +11,12 @@ use lectern::{
 use tch::Device;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::model::ModelOptions;
 use crate::{
-    serve::{Listening, ServeConfig, Share, TokensPerSecond, Verify},
+    environment,
+    serve::{Listening, ServeConfig, Share, TokensPerSecond, Verify, runtime},
     store::StoreConfig,
 };
 
@@ -45,7 +47,12 @@ pub(super) struct ServeArgs {
     /// Memory for rows in front of the store, in MiB; 0 for none
     #[arg(long, default_value_t = 256, value_name = "MIB")]
     store_memory_mb: u32,
-    /// Compute one in N of the rows read from --store again and compare; 0 for none
+    /// Disk for rows in --store DIR, those of other teachers included, in MiB; at this size no more are
+    /// written, and none removed: `store gc` does that [default: no limit]
+    #[arg(long, value_name = "MIB")]
+    store_disk_mb: Option<u32>,
+    /// Compute one in N of the rows read from --store again when no student waits, and compare; 0 for
+    /// none
     #[arg(long, default_value_t = 1000, value_name = "N")]
     verify_one_in: u64,
     /// Largest difference of a logit at which a stored row still agrees with the recomputed one
@@ -85,8 +92,7 @@ fn named_number(text: &str) -> Result<(String, f64), String> {
 impl ServeArgs {
     pub(super) fn into_config(self) -> anyhow::Result<ServeConfig> {
         let tolerance = self.model.tolerance(&self.devices);
-        let store = StoreConfig::from_flags(&self.stores, u64::from(self.store_memory_mb) << 20)
-            .map_err(|cause| Usage(format!("--store {cause}")))?;
+        let store = self.store()?;
         Ok(ServeConfig {
             // May ask the hub, and so comes after all that a flag alone can have wrong.
             models: self.model.sources()?,
@@ -110,6 +116,18 @@ impl ServeArgs {
         })
     }
 
+    fn store(&self) -> Result<StoreConfig, Usage> {
+        let bytes = |mebibytes: u32| u64::from(mebibytes) << 20;
+        let store = StoreConfig::from_flags(&self.stores, bytes(self.store_memory_mb))
+            .map_err(|cause| Usage(format!("--store {cause}")))?;
+        let folder_bytes = self.store_disk_mb.map(bytes);
+        if folder_bytes.is_some() && store.folder.is_none() {
+            let message = "--store-disk-mb limits a folder, and --store names none; leave it out";
+            return Err(Usage(message.to_owned()));
+        }
+        Ok(StoreConfig { folder_bytes, ..store })
+    }
+
     fn shares(&self) -> HashMap<String, Share> {
         let mut shares: HashMap<String, Share> = HashMap::new();
         for (name, weight) in &self.shares {
@@ -124,14 +142,11 @@ impl ServeArgs {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    if let Err(cause) = environment::enter() {
+        warn!(%cause, "cannot start again with limits on memory: going on without");
+    }
     let config = args.into_config()?;
-    // Two threads move messages; the cores belong to the teacher.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    runtime().context("cannot start the runtime")?.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
         let stopped = stop.clone();

@@ -119,7 +119,7 @@ impl Wanted {
                 && let Ok(tokens) =
                     engine.reader().read(&example.text, example.text_pair.as_deref())
             {
-                engine.compare(row, tokens);
+                engine.compare(row, &tokens);
             }
         }
         left

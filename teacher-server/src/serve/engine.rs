@@ -26,13 +26,14 @@ use super::{
 };
 use crate::store::{Store, Tier};
 
-/// The flow of rows that are computed again only to be compared; see [`Verify`].
-pub(super) const VERIFICATION: &str = "(verification)";
+/// Rows that may wait to be compared, which they do while students have work: a sample needs no more.
+const MOST_TO_COMPARE: usize = 1024;
 
-/// How stored rows are checked.
+/// How stored rows are checked, in time that students leave over.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verify {
-    /// One row in so many that come from disk or from the shared tier is computed again; 0 for none.
+    /// One row in so many that come from disk or from the shared tier is computed again, at most; 0 for
+    /// none.
     pub one_in: u64,
     /// Largest difference of a logit that is still agreement.
     pub tolerance: f32,
@@ -154,11 +155,16 @@ impl Engine {
         self.verify.one_in > 0 && nth.is_multiple_of(self.verify.one_in)
     }
 
-    /// Queues examples that no tier knows for `experiment`; contents already under way are joined.
+    /// Queues examples that no tier knows for `experiment`; contents already under way are joined, and
+    /// what nobody waits for any more is dropped.
     pub(super) fn submit(&self, experiment: &Arc<str>, examples: Vec<Unknown>) {
         let now = Instant::now();
         let mut work = self.lock();
         for Unknown { content, tokens, waiter } in examples {
+            if waiter.has_gone() {
+                self.counters.dropped.add(1);
+                continue;
+            }
             let Work { schedule, jobs, .. } = &mut *work;
             let length = length(&tokens);
             match jobs.entry(content) {
@@ -175,7 +181,7 @@ impl Engine {
                 Entry::Vacant(_) if self.answer_from_memory(content, &waiter) => {}
                 Entry::Vacant(place) => {
                     schedule.push(experiment, length, content, now);
-                    place.insert(Job::new(experiment, tokens, now)).waiters.push(waiter);
+                    place.insert(Job::new(experiment, &tokens, waiter));
                 }
             }
         }
@@ -184,23 +190,36 @@ impl Engine {
         self.arrived.notify_all();
     }
 
-    /// Queues a stored row to be computed again and compared, behind what students ask for.
-    pub(super) fn compare(&self, row: Row, tokens: Box<[Tokens]>) {
-        let now = Instant::now();
+    /// Queues a stored row to be computed again and compared when students ask for nothing.
+    pub(super) fn compare(&self, row: Row, tokens: &[Tokens]) {
         let mut work = self.lock();
         let Work { schedule, jobs, .. } = &mut *work;
-        if let Entry::Vacant(place) = jobs.entry(row.content) {
-            let flow: Arc<str> = VERIFICATION.into();
-            schedule.push(&flow, length(&tokens), row.content, now);
-            place.insert(Job::new(&flow, tokens, now)).stored = Some(row);
+        if schedule.behind() < MOST_TO_COMPARE
+            && let Entry::Vacant(place) = jobs.entry(row.content)
+        {
+            schedule.push_behind(length(tokens), row.content);
+            place.insert(Job::comparing(row, tokens));
         }
         self.note_queued(&work);
         drop(work);
         self.arrived.notify_all();
     }
 
-    /// Waits for work; `None` when the engine was stopped. Work whose students have all gone away is
-    /// dropped here, before it is computed.
+    /// Drops the work that nobody waits for any more.
+    pub(super) fn let_go(&self) {
+        let mut work = self.lock();
+        let Work { schedule, jobs, .. } = &mut *work;
+        let before = jobs.len();
+        jobs.retain(|_, job| job.under_way || job.is_wanted());
+        let dropped = before - jobs.len();
+        if dropped > 0 {
+            schedule.retain(|content| jobs.contains_key(content));
+            self.counters.dropped.add(dropped as u64);
+            self.note_queued(&work);
+        }
+    }
+
+    /// Waits for work; `None` when the engine was stopped.
     pub(super) fn next_batch(&self) -> Option<Batch> {
         let mut work = self.lock();
         loop {
@@ -209,19 +228,10 @@ impl Engine {
             }
             let now = Instant::now();
             let Work { schedule, jobs, .. } = &mut *work;
-            let next = schedule.next_batch(now, |content| match jobs.entry(*content) {
-                // Computed, or under way, in the turn of another experiment.
-                Entry::Vacant(_) => false,
-                Entry::Occupied(job) if job.get().under_way => false,
-                Entry::Occupied(mut job) if job.get().is_wanted() => {
-                    job.get_mut().under_way = true;
-                    true
-                }
-                Entry::Occupied(job) => {
-                    job.remove();
-                    self.counters.dropped.add(1);
-                    false
-                }
+            let next = schedule.next_batch(now, |content| match jobs.get_mut(content) {
+                Some(job) => !std::mem::replace(&mut job.under_way, true),
+                // Computed in the turn of another experiment.
+                None => false,
             });
             self.note_queued(&work);
             work = match next {
@@ -240,8 +250,11 @@ impl Engine {
         let mut batch = Batch { tokens: Vec::with_capacity(contents.len()), contents };
         for content in &batch.contents {
             if let Some(job) = work.jobs.get_mut(content) {
-                self.counters.waiting.add(now.saturating_duration_since(job.since));
-                batch.tokens.push(std::mem::take(&mut job.tokens));
+                if job.stored.is_none() {
+                    self.counters.waiting.add(now.saturating_duration_since(job.since));
+                }
+                let tokens = std::mem::take(&mut job.tokens);
+                batch.tokens.push(tokens.iter().map(Tokens::from).collect());
             }
         }
         batch

@@ -8,6 +8,8 @@ use lectern::{
 };
 use tokio::sync::mpsc;
 
+use super::packed::Packed;
+
 /// Who gets an answer. The channel holds as many answers as its stream has credits, so that there is
 /// always room: an example in flight has its place reserved.
 #[derive(Debug, Clone)]
@@ -20,6 +22,11 @@ impl Waiter {
     pub(super) fn answer(&self, outcome: Result<Row, Failure>) {
         // A student that has gone away is no longer interested; one that is there has room.
         let _gone = self.answers.try_send(Answer { id: self.id, outcome });
+    }
+
+    /// Whether nobody is there to be answered.
+    pub(super) fn has_gone(&self) -> bool {
+        self.answers.is_closed()
     }
 }
 
@@ -35,10 +42,10 @@ pub(super) struct Unknown {
 /// One content to compute, with all who wait for it.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) tokens: Box<[Tokens]>,
+    pub(super) tokens: Box<[Packed]>,
     pub(super) waiters: Vec<Waiter>,
     /// The row to compare with, when nobody waits but the store is being checked.
-    pub(super) stored: Option<Row>,
+    pub(super) stored: Option<Box<Row>>,
     /// The experiments in whose queue it stands. Whichever of them has its turn first has it computed,
     /// so that a short queue need not wait for a long one.
     pub(super) flows: Vec<Arc<str>>,
@@ -47,14 +54,23 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(flow: &Arc<str>, tokens: Box<[Tokens]>, since: Instant) -> Self {
-        let flows = vec![Arc::clone(flow)];
-        Self { tokens, waiters: Vec::new(), stored: None, flows, since, under_way: false }
+    /// Asked for by one.
+    pub(super) fn new(flow: &Arc<str>, tokens: &[Tokens], waiter: Waiter) -> Self {
+        let tokens = tokens.iter().map(Packed::from).collect();
+        let (waiters, flows) = (vec![waiter], vec![Arc::clone(flow)]);
+        Self { tokens, waiters, stored: None, flows, since: Instant::now(), under_way: false }
+    }
+
+    /// Asked for by nobody.
+    pub(super) fn comparing(row: Row, tokens: &[Tokens]) -> Self {
+        let tokens = tokens.iter().map(Packed::from).collect();
+        let (waiters, flows, stored) = (Vec::new(), Vec::new(), Some(Box::new(row)));
+        Self { tokens, waiters, stored, flows, since: Instant::now(), under_way: false }
     }
 
     /// Whether anyone would have something of its row.
     pub(super) fn is_wanted(&self) -> bool {
-        self.stored.is_some() || self.waiters.iter().any(|waiter| !waiter.answers.is_closed())
+        self.stored.is_some() || !self.waiters.iter().all(Waiter::has_gone)
     }
 }
 

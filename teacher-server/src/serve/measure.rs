@@ -24,15 +24,22 @@ const WORTH_IT: f64 = 1.05;
 /// Sizes tried after the best so far: one alone may have been disturbed.
 const FURTHER: usize = 2;
 
+/// No larger batch is tried than one that took so long: whoever comes in meanwhile waits for it.
+const LONGEST_SECONDS: f64 = 2.0;
+
 /// Runs forward passes of growing size, which also warms the model up, and returns the tokens of the
 /// smallest batch from which larger ones no longer gain.
 pub(super) fn batch_tokens(model: &Model) -> Result<usize, ModelError> {
     let mut rates: Vec<(usize, f64)> = Vec::new();
     let mut tokens = FIRST;
     while tokens <= LAST && !is_settled(&rates) {
-        let rate = tokens as f64 / seconds(model, tokens)?;
+        let seconds = seconds(model, tokens)?;
+        let rate = tokens as f64 / seconds;
         debug!(tokens, rate, "measured");
         rates.push((tokens, rate));
+        if seconds > LONGEST_SECONDS {
+            break;
+        }
         tokens *= 2;
     }
     let (tokens, rate) = smallest_as_fast(&rates);

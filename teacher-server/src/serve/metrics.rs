@@ -201,7 +201,7 @@ fn store(page: &mut Page<'_>, counts: &StoreCounts) -> Result<(), Error> {
     };
     let written = tiers(|disk| disk.written, |shared| shared.written);
     page.counters("store_written_rows", "Rows written", BY, written)?;
-    let help = "Rows left out because the tier was too slow or failed";
+    let help = "Rows left out because the tier was too slow, full or failed";
     page.counters("store_dropped_rows", help, BY, tiers(|disk| disk.dropped, |s| s.dropped))?;
     let help = "Records not believed: their checksum or shape is wrong";
     page.counters("store_corrupt_rows", help, BY, tiers(|disk| disk.corrupt, |s| s.corrupt))?;

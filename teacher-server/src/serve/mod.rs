@@ -5,6 +5,7 @@
 //! whose examples share a forward pass, `compute` runs `model`, and `engine` answers everyone who waits.
 
 mod admission;
+mod answers;
 mod compute;
 mod config;
 mod deadline;
@@ -15,6 +16,7 @@ mod measure;
 mod metrics;
 mod model;
 mod offline;
+mod packed;
 mod schedule;
 mod service;
 mod stream;
@@ -22,14 +24,18 @@ mod students;
 mod totals;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    thread::JoinHandle,
+    thread::{JoinHandle, available_parallelism},
     time::{Duration, Instant},
 };
 
 use lectern::wire::proto;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
@@ -42,7 +48,7 @@ pub use offline::Offline;
 pub use schedule::{Share, TokensPerSecond};
 pub use totals::Totals;
 
-use engine::{Engine, EngineParts, VERIFICATION};
+use engine::{Engine, EngineParts};
 use metrics::Measured;
 use model::Model;
 use schedule::Policy;
@@ -50,8 +56,14 @@ use service::TeacherService;
 
 use crate::store::Store;
 
-/// Weight of recomputing stored rows beside students' work: it gets a twentieth of one student's share.
-const VERIFICATION_WEIGHT: f64 = 0.05;
+/// What a server runs on: two threads that move messages, for the cores belong to the teacher, and as many
+/// that tokenise and read the disk as there are cores. Tokio's 512 would give each student one, with a stack
+/// and buffers.
+pub fn runtime() -> io::Result<Runtime> {
+    let cores = available_parallelism().map_or(2, usize::from);
+    let mut builder = runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).max_blocking_threads(cores.max(2)).enable_all().build()
+}
 
 /// Bound addresses, before the teacher is loaded: a port in use is found before any expensive work.
 #[derive(Debug)]
@@ -255,13 +267,10 @@ fn start(config: &ServeConfig) -> Result<Started, ServeError> {
         None => measure::batch_tokens(first)?,
     };
     let measured = Measured { max_batch_tokens, peak_flops: first.peak_flops()? };
-    let mut shares = config.shares.clone();
-    let verification = Share { weight: VERIFICATION_WEIGHT, ..Share::default() };
-    shares.entry(VERIFICATION.to_owned()).or_insert(verification);
     let policy = Policy {
         max_batch_tokens,
         max_batch_examples: if config.pinned { 1 } else { usize::MAX },
-        shares,
+        shares: config.shares.clone(),
     };
     let engine = Arc::new(Engine::new(EngineParts {
         reader: first.reader(),

@@ -23,6 +23,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
     admission::{accept, admit},
+    answers::Answers,
     deadline::deadline,
     engine::Engine,
     stream::serve_student,
@@ -87,8 +88,8 @@ impl TeacherRpc for TeacherService {
         Ok(Response::new(self.engine()?.card().into()))
     }
 
-    /// tonic drops this future when the call is cancelled or its deadline passes; with it goes the
-    /// channel, and the engine drops what nobody waits for.
+    /// tonic drops this future when the call is cancelled or its deadline passes, and with it what was
+    /// asked.
     async fn label(&self, request: Request<LabelRequest>) -> Result<Response<LabelReply>, Status> {
         let engine = self.engine()?;
         let LabelRequest { hello, examples } = request.into_inner();
@@ -113,7 +114,7 @@ impl TeacherRpc for TeacherService {
         }
         let mut student = engine.students.enter(&hello.experiment);
         student.took(n);
-        let (answers, mut answered) = mpsc::channel(n);
+        let (answers, mut answered) = Answers::channel(&engine, n);
         admit(&engine, student.experiment(), examples, &answers).await?;
         drop(answers);
         let mut all = Vec::with_capacity(n);

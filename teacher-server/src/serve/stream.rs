@@ -13,6 +13,7 @@ use tracing::info;
 
 use super::{
     admission::{accept, admit},
+    answers::Answers,
     engine::Engine,
     service::shutting_down,
     students::Student,
@@ -73,7 +74,7 @@ async fn converse(
     let experiment = hello.experiment;
     info!(experiment, ?format, "student connected");
 
-    let (answers, mut answered) = mpsc::channel(credits);
+    let (answers, mut answered) = Answers::channel(&engine, credits);
     let student = engine.students.enter(&experiment);
     let in_flight = HashSet::default();
     let mut stream =

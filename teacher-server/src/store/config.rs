@@ -11,6 +11,8 @@ pub struct StoreConfig {
     pub memory_bytes: u64,
     /// Folder of the disk tier; `None` for none.
     pub folder: Option<PathBuf>,
+    /// What all databases in the folder may take on the disk; `None` for as much as there is.
+    pub folder_bytes: Option<u64>,
     /// Redis of the shared tier; `None` for none.
     pub shared: Option<SharedUrl>,
 }
@@ -48,7 +50,7 @@ pub enum StoreFlagError {
 impl StoreConfig {
     /// The tiers that the values of `--store` name; without any, rows are kept in [`default_folder`].
     pub fn from_flags(values: &[String], memory_bytes: u64) -> Result<Self, StoreFlagError> {
-        let mut config = Self { memory_bytes, folder: None, shared: None };
+        let mut config = Self { memory_bytes, ..Self::default() };
         match values {
             [] => config.folder = Some(default_folder().ok_or(StoreFlagError::NoHome)?),
             [only] if only == "none" => {}

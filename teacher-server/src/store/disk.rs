@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{
     StoreError,
     database::{Database, DatabaseError},
+    folder,
     group::Group,
 };
 
@@ -34,7 +35,8 @@ pub struct DiskCounts {
     pub bytes: u64,
     /// Rows made durable.
     pub written: u64,
-    /// Rows left out, because the disk was too slow, or refused them or others shortly before.
+    /// Rows left out, because the disk was too slow, refused them or others shortly before, or holds as
+    /// much as it may.
     pub dropped: u64,
     /// Records not believed, because they are not what was written; they count as unknown.
     pub corrupt: u64,
@@ -52,6 +54,8 @@ pub(super) struct Disk {
 #[derive(Debug)]
 struct Shared {
     folder: PathBuf,
+    /// Bytes that all teachers' rows in the folder may take.
+    limit: Option<u64>,
     card: TeacherCard,
     pause: Duration,
     /// `None` while it cannot be opened.
@@ -61,6 +65,8 @@ struct Shared {
     settled: Condvar,
     /// The disk failed, and that was said.
     failing: AtomicBool,
+    /// The limit is reached, and that was said.
+    full: AtomicBool,
     written: AtomicU64,
     dropped: AtomicU64,
     corrupt: AtomicU64,
@@ -80,19 +86,26 @@ struct Queue {
 }
 
 impl Disk {
-    /// The rows of the teacher `card` in `folder`, which is made if it is not there.
-    pub(super) fn open(folder: &Path, card: &TeacherCard) -> Result<Self, StoreError> {
-        Self::open_with(folder, card, PAUSE)
+    /// The rows of the teacher `card` in `folder`, which is made if it is not there. Nothing is written
+    /// while the rows in it, those of other teachers included, take `limit` bytes.
+    pub(super) fn open(
+        folder: &Path,
+        limit: Option<u64>,
+        card: &TeacherCard,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(folder, limit, card, PAUSE)
     }
 
     pub(super) fn open_with(
         folder: &Path,
+        limit: Option<u64>,
         card: &TeacherCard,
         pause: Duration,
     ) -> Result<Self, StoreError> {
         let database = Database::create(folder, card)?;
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
+            limit,
             card: card.clone(),
             pause,
             database: RwLock::new(Some(database)),
@@ -100,6 +113,7 @@ impl Disk {
             queued: Condvar::new(),
             settled: Condvar::new(),
             failing: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             corrupt: AtomicU64::new(0),
@@ -202,7 +216,7 @@ impl Shared {
         let mut paused_until: Option<Instant> = None;
         while let Some(rows) = self.next_group() {
             let n = rows.len() as u64;
-            if paused_until.is_some_and(|until| Instant::now() < until) {
+            if paused_until.is_some_and(|until| Instant::now() < until) || self.is_full() {
                 self.dropped.fetch_add(n, Ordering::Relaxed);
             } else if let Err(cause) = self.write(&rows) {
                 self.dropped.fetch_add(n, Ordering::Relaxed);
@@ -218,6 +232,29 @@ impl Shared {
             self.lock().settled += n;
             self.settled.notify_all();
         }
+    }
+
+    /// Whether the folder holds as much as it may; says so when that changes. Never removes anything:
+    /// rows are hours of a teacher's time, and whose are no longer needed only people know.
+    fn is_full(&self) -> bool {
+        let Some(limit) = self.limit else { return false };
+        // A folder that cannot be read is found out by the write that follows.
+        let bytes = folder::taken(&self.folder).unwrap_or(0);
+        let is_full = bytes >= limit;
+        match (is_full, self.full.swap(is_full, Ordering::Relaxed)) {
+            (true, false) => warn!(
+                folder = %self.folder.display(),
+                bytes,
+                limit,
+                "the store on disk is full: rows computed from now on are not kept there; raise \
+                 --store-disk-mb, or remove what is not needed with `teacher-server store gc`"
+            ),
+            (false, true) => {
+                info!(folder = %self.folder.display(), "the store on disk has room again")
+            }
+            _ => {}
+        }
+        is_full
     }
 
     /// Waits for rows whose time has come; `None` when there will be none.

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -10,6 +11,9 @@ use std::{
 use lectern::wire::Fingerprint;
 
 use super::database::{Database, DatabaseError, EXTENSION};
+
+/// The unit of `st_blocks`, whatever the file system's own is; see stat(2).
+const BLOCK_BYTES: u64 = 512;
 
 /// A database as far as it can be told without opening it.
 #[derive(Debug)]
@@ -39,6 +43,16 @@ impl Listed {
     pub fn unused_for(&self) -> Duration {
         self.used.elapsed().unwrap_or_default()
     }
+}
+
+/// What the databases in `folder` take on the disk, in bytes. The engine makes files longer than it fills
+/// them; what it has not written yet takes nothing.
+pub(super) fn taken(folder: &Path) -> Result<u64, DatabaseError> {
+    let blocks = |listed: Listed| {
+        let about = fs::metadata(&listed.path);
+        about.map_or(0, |about| about.blocks() * BLOCK_BYTES)
+    };
+    Ok(list(folder)?.into_iter().map(blocks).sum())
 }
 
 /// Where the database of the teacher `fingerprint` stands, or would.

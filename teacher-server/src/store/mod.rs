@@ -79,7 +79,8 @@ impl Store {
     /// # Panics
     /// With a shared tier, outside a Tokio runtime.
     pub fn open(config: &StoreConfig, card: &TeacherCard) -> Result<Self, StoreError> {
-        let disk = config.folder.as_deref().map(|folder| Disk::open(folder, card));
+        let open = |folder| Disk::open(folder, config.folder_bytes, card);
+        let disk = config.folder.as_deref().map(open);
         Ok(Self {
             memory: Memory::new(config.memory_bytes, card.labels.len()),
             disk: disk.transpose()?,

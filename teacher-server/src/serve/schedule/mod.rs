@@ -20,6 +20,9 @@
 //! `N` being the greatest number of flows with work meanwhile, whatever the weights, as long as its quota
 //! lets it go: a flow that has led none of the last `32 · N` leads the next, the longest passed over first,
 //! and each lead serves the oldest of its flow.
+//!
+//! **Behind.** What no experiment asked for is computed when none of them has work that may go, a batch at
+//! a time, full enough and no fuller: whoever asks meanwhile waits for a short one.
 
 mod flow;
 mod quota;
@@ -38,9 +41,9 @@ use std::{
 
 use flow::Flow;
 use round::{Batch, Round};
-use shape::Shape;
+use shape::{Fill, Shape};
 pub use share::{Share, TokensPerSecond};
-use waiting::Arrival;
+use waiting::{Arrival, Waiting};
 
 /// What a schedule obeys.
 #[derive(Debug, Clone)]
@@ -74,12 +77,14 @@ pub(super) struct Schedule<T> {
     batches: u64,
     /// New flows that still get a quantum in this round; more would make it endless.
     admissions: usize,
+    behind: Waiting<T>,
 }
 
 impl<T> Schedule<T> {
     /// A schedule with nothing in it.
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, flows: BTreeMap::new(), arrivals: 0, batches: 0, admissions: 0 }
+        let (flows, behind) = (BTreeMap::new(), Waiting::new());
+        Self { policy, flows, arrivals: 0, batches: 0, admissions: 0, behind }
     }
 
     /// Queues an example of so many tokens.
@@ -97,7 +102,24 @@ impl<T> Schedule<T> {
         self.arrivals += 1;
     }
 
-    /// Flows with work: name, examples, tokens. Counts what was cancelled and not yet found.
+    /// Queues an example of so many tokens behind all flows.
+    pub(super) fn push_behind(&mut self, tokens: usize, item: T) {
+        self.behind.push(self.arrivals, tokens, item);
+        self.arrivals += 1;
+    }
+
+    /// Examples behind all flows.
+    pub(super) fn behind(&self) -> usize {
+        self.behind.examples()
+    }
+
+    /// Drops what is not wanted any more.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
+        self.flows.values_mut().for_each(|flow| flow.waiting.retain(&wanted));
+        self.behind.retain(wanted);
+    }
+
+    /// Flows with work: name, examples, tokens.
     pub(super) fn queued(&self) -> Vec<(Arc<str>, usize, usize)> {
         let busy = self.flows.iter().filter(|(_, flow)| !flow.waiting.is_empty());
         busy.map(|(name, flow)| (Arc::clone(name), flow.waiting.examples(), flow.waiting.tokens()))
@@ -132,11 +154,32 @@ impl<T> Schedule<T> {
             round.fill(&mut batch, waiting, &mut wanted);
             return Next::Batch(batch.items);
         }
-        round
-            .flows
-            .iter()
-            .filter_map(|flow| flow.ready_at(now))
-            .min()
-            .map_or(Next::Empty, Next::Wait)
+        let opens_at = round.flows.iter().filter_map(|flow| flow.ready_at(now)).min();
+        let behind = self.next_behind(wanted);
+        if behind.is_empty() {
+            opens_at.map_or(Next::Empty, Next::Wait)
+        } else {
+            Next::Batch(behind)
+        }
+    }
+
+    /// A batch of what stands behind all flows: the oldest, and what is nearest to it in length.
+    fn next_behind(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Vec<T> {
+        let Policy { max_batch_tokens, max_batch_examples, .. } = self.policy;
+        let Some((length, oldest)) = self.behind.take_oldest(&mut wanted) else {
+            return Vec::new();
+        };
+        let mut shape = Shape::new(length, max_batch_tokens, max_batch_examples);
+        let mut batch = vec![oldest];
+        while let Some(range) = shape.joinable(Fill::Enough)
+            && let Some((length, _)) = self.behind.nearest(shape.leader(), &range)
+            && let Some(item) = self.behind.pop(length)
+        {
+            if wanted(&item) {
+                shape.join(length);
+                batch.push(item);
+            }
+        }
+        batch
     }
 }

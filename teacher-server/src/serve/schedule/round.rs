@@ -61,14 +61,9 @@ impl<T> Round<'_, T> {
         wanted: &mut impl FnMut(&T) -> bool,
     ) -> Option<(usize, T)> {
         let flow = &mut *self.flows[leader];
-        while let Some(length) = flow.waiting.oldest() {
-            let item = flow.waiting.pop(length)?;
-            if wanted(&item) {
-                flow.charge(length, self.now);
-                return Some((length, item));
-            }
-        }
-        None
+        let (length, item) = flow.waiting.take_oldest(wanted)?;
+        flow.charge(length, self.now);
+        Some((length, item))
     }
 
     /// Fills a batch whose leader's flow had `tokens` waiting.

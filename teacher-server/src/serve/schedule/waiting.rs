@@ -43,8 +43,22 @@ impl<T> Waiting<T> {
         self.tokens
     }
 
+    /// Takes the oldest example that is wanted, and drops those before it.
+    pub(super) fn take_oldest(
+        &mut self,
+        wanted: &mut impl FnMut(&T) -> bool,
+    ) -> Option<(usize, T)> {
+        while let Some(length) = self.oldest() {
+            let item = self.pop(length)?;
+            if wanted(&item) {
+                return Some((length, item));
+            }
+        }
+        None
+    }
+
     /// The length of the oldest example.
-    pub(super) fn oldest(&mut self) -> Option<usize> {
+    fn oldest(&mut self) -> Option<usize> {
         while let Some(&(arrival, length)) = self.by_age.front() {
             // Within a length examples leave in the order in which they came.
             if self.first(length) == Some(arrival) {
@@ -85,6 +99,23 @@ impl<T> Waiting<T> {
             self.by_age.clear();
         }
         Some(item)
+    }
+
+    /// Drops what is not wanted.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
+        self.by_length.retain(|length, entries| {
+            let before = entries.len();
+            entries.retain(|(_, item)| wanted(item));
+            let dropped = before - entries.len();
+            self.examples -= dropped;
+            self.tokens -= dropped * length;
+            !entries.is_empty()
+        });
+        let Self { by_length, by_age, .. } = self;
+        by_age.retain(|(arrival, length)| {
+            let entries = by_length.get(length);
+            entries.is_some_and(|e| e.binary_search_by_key(arrival, |(first, _)| *first).is_ok())
+        });
     }
 
     fn first(&self, length: usize) -> Option<Arrival> {

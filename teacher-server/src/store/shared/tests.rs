@@ -249,7 +249,12 @@ async fn what_one_store_computes_another_finds_and_keeps() {
     let Some(redis) = Redis::start().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let card = crate::store::tests::card('a', 3);
-    let config = |folder| StoreConfig { memory_bytes: 1 << 20, folder, shared: Some(redis.url()) };
+    let config = |folder| StoreConfig {
+        memory_bytes: 1 << 20,
+        folder,
+        shared: Some(redis.url()),
+        ..StoreConfig::default()
+    };
     let here = Store::open(&config(None), &card).unwrap();
     let there = Store::open(&config(Some(folder.path().to_owned())), &card).unwrap();
     for store in [&here, &there] {

@@ -31,7 +31,7 @@ fn a_full_disk_costs_its_rows_and_no_more() {
 }
 
 fn fill(folder: &Path) {
-    let disk = Disk::open_with(folder, &card('a', 100), Duration::ZERO).unwrap();
+    let disk = Disk::open_with(folder, None, &card('a', 100), Duration::ZERO).unwrap();
     let rows: Vec<_> = (0..5000).map(|i| row(i, 100)).collect();
     let (first, second) = rows.split_at(1000);
     disk.insert(first.to_vec());

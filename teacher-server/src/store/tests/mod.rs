@@ -3,6 +3,7 @@
 mod damaged;
 mod full;
 mod killed;
+mod limited;
 
 use std::{
     fs,

@@ -1,6 +1,8 @@
 //! The schedule's promises, without clock and socket.
 
 mod batches;
+mod behind;
+mod dropping;
 mod fairness;
 mod quotas;
 mod waiting;

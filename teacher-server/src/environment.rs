@@ -1,0 +1,31 @@
+//! What a server's process must find in its environment when it is loaded: limits that libtorch, oneDNN and
+//! the C library read once and keep. `docs/MEMORY.md` has what each is worth.
+
+use std::{env, io, os::unix::process::CommandExt as _, process::Command};
+
+/// Name and value.
+pub const VARIABLES: [(&str, &str); 3] = [
+    // Compiled products that oneDNN keeps, 0.3 MiB and more each, 1,024 unless told. A forward pass needs
+    // four, again in every layer; compiling them costs a hundredth of the pass.
+    ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"),
+    // The same again in ideep, which stands between libtorch and oneDNN and has a cache of its own.
+    ("LRU_CACHE_CAPACITY", "16"),
+    // Heaps of glibc, up to eight a core unless told. With one, forward passes reuse what loading freed.
+    ("MALLOC_ARENA_MAX", "1"),
+];
+
+/// Starts this program again in this process, with the [`VARIABLES`] that are not set yet, as nothing else
+/// sets them in time. Returns if all are set, or if it fails.
+pub fn enter() -> io::Result<()> {
+    let missing: Vec<_> =
+        VARIABLES.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = env::args_os();
+    let mut again = Command::new(env::current_exe()?);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    Err(again.args(arguments).envs(missing).exec())
+}
