@@ -250,7 +250,7 @@ impl Shared {
                  --store-disk-mb, or remove what is not needed with `teacher-server store gc`"
             ),
             (false, true) => {
-                info!(folder = %self.folder.display(), "the store on disk has room again")
+                info!(folder = %self.folder.display(), "the store on disk has room again");
             }
             _ => {}
         }
