@@ -27,6 +27,9 @@ pub struct Permutation {
     pub targets: Tensor,
 }
 
+/// Name of the output layer's bias in `XLNetLMHeadModel`.
+const BIAS: &str = "lm_loss.bias";
+
 /// Encoder and output layer, whose weight is the word table.
 #[derive(Debug)]
 pub struct PermutationLm {
@@ -43,13 +46,15 @@ impl PermutationLm {
         let config: Value = read_json(&folder.join("config.json"))?;
         let architecture = architecture(folder, &config)?;
         let (path, tensors) = find_weights(folder)?;
-        let tensors = canonical_names(tensors, architecture.prefix());
+        let mut tensors = canonical_names(tensors, architecture.prefix());
+        // Another task's head is none of this model's; the output layer's weight is the word table.
+        tensors.retain(|name, _| name == BIAS || name.starts_with(architecture.prefix()));
         let builder = Builder::from_weights(tensors, &path, device);
         let Some(streams) = architecture.build_two_streams(&builder)? else {
             let cause = "no permutation language model: only xlnet has a query stream";
             return Err(malformed(&folder.join("config.json"), cause));
         };
-        let bias = builder.get("lm_loss.bias", &[architecture.vocabulary()], Init::Zeros)?;
+        let bias = builder.get(BIAS, &[architecture.vocabulary()], Init::Zeros)?;
         Ok(Self { streams, bias, parameters: builder.finish()? })
     }
 
