@@ -1,8 +1,6 @@
 //! What `config.json` says of a ModernBERT: as `transformers` 4 wrote it (`global_attn_every_n_layers`,
 //! `global_rope_theta`, `local_rope_theta`) or as its version 5 does (`layer_types`, `rope_parameters`).
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,8 +14,7 @@ use super::super::{
 use super::ModernBert;
 
 /// Which tokens a layer's attention reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Reach {
     #[serde(rename = "full_attention")]
     Global,
@@ -89,13 +86,19 @@ struct Written {
     layer_types: Option<Vec<Reach>>,
     #[serde(default = "every_third")]
     global_attn_every_n_layers: usize,
-    #[serde(default)]
-    rope_parameters: Option<HashMap<Reach, Rope>>,
+    rope_parameters: Option<Ropes>,
     rope_scaling: Option<Value>,
     #[serde(default = "global_theta")]
     global_rope_theta: f64,
     #[serde(default = "local_theta")]
     local_rope_theta: f64,
+}
+
+/// Rotation of the layers of each reach.
+#[derive(Default, Deserialize)]
+struct Ropes {
+    full_attention: Option<Rope>,
+    sliding_attention: Option<Rope>,
 }
 
 /// Rotation of the layers of one reach.
@@ -161,10 +164,9 @@ impl TryFrom<Written> for ModernBertConfig {
             }
         };
         let rope = written.rope_parameters.unwrap_or_default();
-        let theta = |reach, older| {
-            rope.get(&reach)
-                .and_then(|Rope { rope_type: RopeType::Default, rope_theta }| *rope_theta)
-                .unwrap_or(older)
+        let theta = |rope: Option<Rope>, older| match rope {
+            Some(Rope { rope_type: RopeType::Default, rope_theta: Some(theta) }) => theta,
+            _ => older,
         };
         Ok(Self {
             hidden_size: written.hidden_size,
@@ -179,8 +181,8 @@ impl TryFrom<Written> for ModernBertConfig {
             classifier_pooling: written.classifier_pooling,
             local_attention: written.local_attention,
             layer_types,
-            global_theta: theta(Reach::Global, written.global_rope_theta),
-            local_theta: theta(Reach::Local, written.local_rope_theta),
+            global_theta: theta(rope.full_attention, written.global_rope_theta),
+            local_theta: theta(rope.sliding_attention, written.local_rope_theta),
             initializer_range: written.initializer_range,
         })
     }
