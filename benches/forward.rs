@@ -6,6 +6,8 @@ mod common;
 #[expect(dead_code, reason = "the bench `serving` uses the rest")]
 #[path = "serving/headlines.rs"]
 mod headlines;
+#[path = "common/lengths.rs"]
+mod lengths;
 #[path = "serving/machine.rs"]
 mod machine;
 #[expect(dead_code, reason = "the bench `serving` uses the rest")]

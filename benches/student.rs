@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 mod common;
+#[path = "common/lengths.rs"]
+mod lengths;
 
 use std::{
     env,
@@ -14,13 +16,14 @@ use std::{
     time::Instant,
 };
 
-use common::{cores, headline_lengths, measure, median, peak_flops, scramble, write};
+use common::{cores, measure, median, peak_flops, write};
 use lectern::{
     data::{LabelSet, Target, epoch_batches},
     models::{Builder, Parameters, TokenBatch, bilstm::BiLstm, bilstm::BiLstmConfig},
     text::Tokens,
     training::{HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets},
 };
+use lengths::{headline_lengths, scramble};
 use tch::{Device, Kind, Tensor};
 
 const VOCABULARY: i64 = 21_128;

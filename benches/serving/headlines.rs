@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::common::{headline_lengths, scramble};
+use crate::lengths::{headline_lengths, scramble};
 
 /// Characters that texts are made of, one token each: the vocabulary of Chinese BERT less its special
 /// tokens.

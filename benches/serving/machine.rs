@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    common::headline_lengths,
+    lengths::headline_lengths,
     models::{BERT_BASE, Size},
 };
 

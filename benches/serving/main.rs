@@ -8,6 +8,8 @@
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/lengths.rs"]
+mod lengths;
 
 mod client;
 mod cold;

@@ -3,7 +3,7 @@ head, AdamW with linear warm-up and decay, batches of similar length, frozen wor
 
     python pytorch.py ENCODER TRAIN.jsonl DEV.jsonl TEST.jsonl THREADS EPOCHS SEED    # prints one JSON object
     python pytorch.py ENCODER TRAIN.jsonl - - THREADS STEPS SEED                      # STEPS steps for each line on standard input,
-                                                                                      # prints the seconds and tokens of each turn
+                                                                                      # prints [seconds, tokens] of each turn
 """
 
 import copy
@@ -120,7 +120,7 @@ def main():
                 x, mask, y = tensors(batch, ids, labels, pad)
                 training.step(x, mask, y)
                 tokens += int(mask.sum())
-            print(time.perf_counter() - start, tokens, flush=True)
+            print(json.dumps([time.perf_counter() - start, tokens]), flush=True)
         return
 
     dev, test = read(dev_file, tokenizer), read(test_file, tokenizer)

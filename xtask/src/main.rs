@@ -53,7 +53,7 @@ enum Errand {
     Manifests,
     /// Run one benchmark and print what it wrote to target/bench/NAME.json
     Bench {
-        /// `serving`, `student` or `forward`
+        /// `serving`, `student`, `teachers` or `forward`
         name: String,
         /// Passed on to the benchmark
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
