@@ -53,7 +53,7 @@ impl Evaluation {
             "examples": self.examples,
             "sentences_per_second": self.sentences_per_second(),
             "threads": threads,
-            "parameters": model.parameters().count(),
+            "parameters": model.parameter_count(),
             "bytes": bytes,
             "report": self.report.to_json(),
         });

@@ -3,6 +3,8 @@
 //!
 //! `B` examples, `T` tokens, `E` embedding, `H` units a direction, `C` classes.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -42,6 +44,17 @@ impl BiLstmConfig {
     /// Tang et al. 2019, section 4.2: 300, 150, 200, last states.
     pub const fn paper(vocabulary: i64) -> Self {
         Self { vocabulary, embedding: 300, hidden: 150, inner: 200, head: Head::LastStates }
+    }
+}
+
+impl fmt::Display for BiLstmConfig {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { vocabulary, embedding, hidden, head, .. } = self;
+        let head = match head {
+            Head::MaxOverTime => "maximum over time",
+            Head::LastStates => "last states",
+        };
+        write!(f, "{vocabulary} words x {embedding}, {hidden} units a direction, {head}")
     }
 }
 
@@ -122,6 +135,20 @@ impl BiLstm {
                 self.scores(&Tensor::f_cat(&[last(&forward)?, last(&backward)?], 1)?)
             }
         }
+    }
+
+    /// Operations of the matrix products over `B` examples padded to `T` tokens: two directions of
+    /// `[E + H, 4H]` a token, and the ReLU layer once for every token or example. The class scores, a
+    /// thousandth of the whole, are left out.
+    pub(super) fn flops(&self, examples: usize, width: usize) -> f64 {
+        let BiLstmConfig { embedding, hidden, inner, head, .. } = self.config;
+        let tokens = (examples * width) as f64;
+        let classified = match head {
+            Head::MaxOverTime => tokens,
+            Head::LastStates => examples as f64,
+        };
+        let recurrent = 2 * 4 * hidden * (embedding + hidden);
+        2.0 * (tokens * recurrent as f64 + classified * (2 * hidden * inner) as f64)
     }
 
     /// `[.., 2H]` to `[.., C]`.

@@ -1,22 +1,21 @@
-//! What every model of text can do, teacher or student, and how many texts are labelled
-//! with little padding.
+//! What every model of text can do, and how many texts are labelled with little padding.
 
 use tch::{Device, Kind, Tensor};
 
-use super::{ModelError, Parameters, TokenBatch};
+use super::{ModelError, TokenBatch};
 use crate::{
     data::{LabelSet, Target, Task},
-    text::{Tokenizer, Tokens},
+    text::{TextError, Tokens},
 };
 
 /// A model from text to one raw output for each label, or one number.
 pub trait Classifier {
     /// The task and the labels; logit `c` belongs to label `c`.
     fn labels(&self) -> &LabelSet;
-    /// The tokenizer the model was trained with.
-    fn tokenizer(&self) -> &Tokenizer;
-    /// All trained values.
-    fn parameters(&self) -> &Parameters;
+    /// An example as the model reads it.
+    fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError>;
+    /// Number of trained values.
+    fn parameter_count(&self) -> usize;
     /// Where the parameters lie.
     fn device(&self) -> Device;
     /// `[B, C]` raw logits, without dropout.
@@ -41,6 +40,36 @@ pub fn rows(logits: &Tensor) -> Result<Vec<Vec<f32>>, ModelError> {
     let mut values = vec![0f32; (examples * classes) as usize];
     logits.f_copy_data(&mut values, (examples * classes) as usize)?;
     Ok(values.chunks_exact(classes as usize).map(<[f32]>::to_vec).collect())
+}
+
+impl<M: Classifier + ?Sized> Classifier for Box<M> {
+    fn labels(&self) -> &LabelSet {
+        (**self).labels()
+    }
+
+    fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError> {
+        (**self).encode(text, text_pair)
+    }
+
+    fn parameter_count(&self) -> usize {
+        (**self).parameter_count()
+    }
+
+    fn device(&self) -> Device {
+        (**self).device()
+    }
+
+    fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
+        (**self).logits(batch)
+    }
+
+    fn predict(&self, examples: &[&Tokens]) -> Result<Vec<Vec<f32>>, ModelError> {
+        (**self).predict(examples)
+    }
+
+    fn predict_batch(&self, batch: &TokenBatch) -> Result<Vec<Vec<f32>>, ModelError> {
+        (**self).predict_batch(batch)
+    }
 }
 
 /// A model's answer to one text.
@@ -88,9 +117,8 @@ pub fn classify<'a>(
     model: &dyn Classifier,
     texts: impl Iterator<Item = (&'a str, Option<&'a str>)>,
 ) -> Result<Vec<Prediction>, ModelError> {
-    let tokens = texts
-        .map(|(text, pair)| model.tokenizer().encode(text, pair))
-        .collect::<Result<Vec<_>, _>>()?;
+    let tokens =
+        texts.map(|(text, pair)| model.encode(text, pair)).collect::<Result<Vec<_>, _>>()?;
     let mut order: Vec<usize> = (0..tokens.len()).collect();
     order.sort_by_key(|&i| tokens[i].len());
 

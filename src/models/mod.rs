@@ -7,6 +7,7 @@ mod batch;
 pub mod bilstm;
 mod classifier;
 mod encoders;
+mod fingerprint;
 mod folder;
 mod head;
 mod layers;
@@ -14,6 +15,7 @@ mod linear;
 mod parameters;
 mod permutation_lm;
 mod pickle;
+mod served;
 mod student;
 mod teacher;
 mod teacher_config;
@@ -28,6 +30,10 @@ pub use classifier::{Classifier, Prediction, classify, rows, sigmoid, softmax};
 pub use head::{HeadKind, Pooling};
 pub use parameters::{Builder, Init, Parameters};
 pub use permutation_lm::{Permutation, PermutationLm};
+pub use served::{
+    ModelFiles, Reader, ServedModel, TextGcn, TextGcnAnswers, TextGcnConfig, TorchScript,
+    TorchScriptFiles,
+};
 pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};
 pub use teacher::{Teacher, TeacherSettings};
 pub use weights::{INDEX_SUFFIX, WEIGHTS, read_weights, shard_names, weight_bytes, write_weights};
@@ -73,6 +79,28 @@ pub enum ModelError {
         arithmetic: Arithmetic,
         /// Where.
         device: tch::Device,
+    },
+    /// An arithmetic for a model that has but one.
+    #[error(
+        "--dtype {wanted}: {path} computes in {found} alone; leave --dtype out, or choose another model"
+    )]
+    FixedArithmetic {
+        /// The model.
+        path: PathBuf,
+        /// What it computes with.
+        found: Arithmetic,
+        /// What was asked for.
+        wanted: Arithmetic,
+    },
+    /// A file that was named on the command line and does not do what it was named for.
+    #[error("{flag} {path}: {cause}")]
+    Argument {
+        /// Where it was given.
+        flag: &'static str,
+        /// As given.
+        path: PathBuf,
+        /// What was found and what to do.
+        cause: String,
     },
     /// A teacher whose weights exist only as its arithmetic wants them.
     #[error("a teacher that was loaded for serving has no weights to save; load it for training")]

@@ -1,6 +1,6 @@
 //! A student: a small model with its tokenizer and labels, complete in one run folder.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     data::{LabelSet, Task},
-    text::Tokenizer,
+    text::{TextError, Tokenizer, Tokens},
 };
 
 /// What a student is built from; with its task `model.json` of a run folder.
@@ -43,8 +43,16 @@ pub enum Family {
     BiLstm(BiLstmConfig),
 }
 
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::BiLstm(sizes) => write!(f, "bilstm, {sizes}"),
+        }
+    }
+}
+
 /// File names of a student in its run folder.
-const CONFIG: &str = "model.json";
+pub(super) const CONFIG: &str = "model.json";
 const LABELS: &str = "labels.json";
 const TOKENIZER: &str = "tokenizer.json";
 /// The weights that scored best on dev.
@@ -110,6 +118,27 @@ impl Student {
         self.model.logits(batch, true)
     }
 
+    /// What it is built from.
+    pub const fn config(&self) -> &StudentConfig {
+        &self.config
+    }
+
+    /// Operations of the matrix products of a forward pass over `batch`, padding included.
+    pub fn flops(&self, batch: &TokenBatch) -> f64 {
+        let width = batch.lengths.iter().max().copied().unwrap_or(0);
+        self.model.flops(batch.lengths.len(), width)
+    }
+
+    /// The tokenizer the model was trained with.
+    pub const fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// All trained values.
+    pub const fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
     /// Writes everything but the weights.
     pub fn save_description(&self, run: &Path) -> Result<(), ModelError> {
         let description = Description { task: self.labels.task(), config: self.config.clone() };
@@ -129,12 +158,12 @@ impl Classifier for Student {
         &self.labels
     }
 
-    fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError> {
+        self.tokenizer.encode(text, text_pair)
     }
 
-    fn parameters(&self) -> &Parameters {
-        &self.parameters
+    fn parameter_count(&self) -> usize {
+        self.parameters.count()
     }
 
     fn device(&self) -> Device {

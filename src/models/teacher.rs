@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -14,15 +15,17 @@ use tch::{Device, Tensor};
 use super::{
     Arithmetic, Builder, Classifier, HeadKind, Init, ModelError, Parameters, TokenBatch,
     encoders::{Architecture, Encoder, architecture},
+    fingerprint::Parts,
     folder::{malformed, name, read_json, write_text},
     head::Head,
     linear::Kernels,
+    served::{Reader, ServedModel},
     teacher_config::{labels, settings, task},
     weights::{bytes, find_weights, write_weights},
 };
 use crate::{
     data::{LabelSet, Task},
-    text::Tokenizer,
+    text::{TextError, Tokenizer, Tokens},
     wire::Fingerprint,
 };
 
@@ -201,6 +204,16 @@ impl Teacher {
         Ok((hidden, pooled))
     }
 
+    /// The tokenizer the model was trained with.
+    pub const fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// All trained values.
+    pub const fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
     /// What people call it: the last part of the folder's path, or its name on the hub.
     pub fn name(&self) -> String {
         name(&self.folder).unwrap_or_else(|| "teacher".to_owned())
@@ -272,23 +285,16 @@ impl Teacher {
     }
 
     fn fingerprint_in(&self, arithmetic: &str) -> Result<Fingerprint, ModelError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut part = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
+        let mut parts = Parts::default();
         let (family, shape) =
             (self.architecture.classifier_class(), self.architecture.computation());
-        part(PREPROCESSING_VERSION.as_bytes());
         let outputs = json!([self.labels.task(), self.labels.names()]);
-        part(json!([self.settings, arithmetic, family, shape, outputs]).to_string().as_bytes());
-        part(self.tokenizer.json().as_bytes());
-        for (name, tensor) in self.parameters.iter() {
-            part(name.as_bytes());
-            part(format!("{:?}", tensor.size()).as_bytes());
-            part(&bytes(tensor)?);
-        }
-        Ok(Fingerprint::from_hash(&hasher.finalize()))
+        let settings = json!([self.settings, arithmetic, family, shape, outputs]);
+        parts.add(PREPROCESSING_VERSION.as_bytes());
+        parts.add(settings.to_string().as_bytes());
+        parts.add(self.tokenizer.json().as_bytes());
+        parts.add_parameters(&self.parameters)?;
+        Ok(parts.finish())
     }
 
     /// Hash of the encoder's weights with their names, and of the tokenizer: what a fine-tuning starts from, whatever
@@ -351,12 +357,12 @@ impl Classifier for Teacher {
         &self.labels
     }
 
-    fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError> {
+        self.tokenizer.encode(text, text_pair)
     }
 
-    fn parameters(&self) -> &Parameters {
-        &self.parameters
+    fn parameter_count(&self) -> usize {
+        self.parameters.count()
     }
 
     fn device(&self) -> Device {
@@ -365,6 +371,36 @@ impl Classifier for Teacher {
 
     fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
         self.forward(batch, 0.0)
+    }
+}
+
+impl ServedModel for Teacher {
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.tokenizer.clone())
+    }
+
+    fn name(&self) -> String {
+        self.name()
+    }
+
+    fn architecture(&self) -> String {
+        self.architecture()
+    }
+
+    fn max_length(&self) -> usize {
+        self.settings.max_length
+    }
+
+    fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    fn fingerprint(&self) -> Result<Fingerprint, ModelError> {
+        self.fingerprint()
+    }
+
+    fn flops(&self, batch: &TokenBatch) -> f64 {
+        self.flops(batch)
     }
 }
 

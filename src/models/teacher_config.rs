@@ -22,14 +22,17 @@ pub(super) fn settings(
             malformed(&folder.join("config.json"), format!("`lectern`: {cause}"))
         });
     }
-    let stated = fs::read_to_string(folder.join("tokenizer_config.json"))
-        .ok()
-        .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-        // `transformers` writes a number beyond u64 where there is no limit.
-        .and_then(|config| config.get("model_max_length")?.as_u64());
-    let stated = stated.map(|stated| stated as usize);
-    let max_length = [architecture.longest_input(), stated].into_iter().flatten().min();
+    let limits = [architecture.longest_input(), stated_max_length(folder)];
+    let max_length = limits.into_iter().flatten().min();
     Ok(TeacherSettings { head: HeadKind::Family, max_length: max_length.unwrap_or(UNLIMITED) })
+}
+
+/// Longest input in tokens as the tokenizer of `folder` states it.
+pub(super) fn stated_max_length(folder: &Path) -> Option<usize> {
+    let text = fs::read_to_string(folder.join("tokenizer_config.json")).ok()?;
+    let config: Value = serde_json::from_str(&text).ok()?;
+    // `transformers` writes a number beyond u64 where there is no limit.
+    config.get("model_max_length")?.as_u64().map(|stated| stated as usize)
 }
 
 /// What the outputs say. Where `problem_type` is absent, one output is a regression and several are the

@@ -63,6 +63,28 @@ pub enum TextError {
         /// Its id by the vocabulary.
         found: Option<u32>,
     },
+    /// No token to pad batches with.
+    #[error(
+        "{folder}: no padding token: its tokenizer knows none of {candidates:?}; name it as `pad_token` \
+         in tokenizer_config.json"
+    )]
+    NoPadding {
+        /// The tokenizer's folder.
+        folder: PathBuf,
+        /// What was looked up.
+        candidates: Vec<String>,
+    },
+    /// A text that a transductive teacher was not built on.
+    #[error(
+        "this teacher is transductive: it answers for the {documents} documents it was built on, and \
+         {text:?} is none of them; rebuild it with this text among its documents"
+    )]
+    UnknownDocument {
+        /// How many it knows.
+        documents: usize,
+        /// The beginning of the text.
+        text: String,
+    },
     /// The tokenizer refused a text.
     #[error("text cannot be tokenised: {0}")]
     Text(String),

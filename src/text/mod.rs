@@ -4,6 +4,7 @@ mod byte_level;
 mod error;
 mod family;
 mod folder;
+mod padding;
 mod sentence_piece;
 mod settings;
 #[cfg(test)]
@@ -11,7 +12,10 @@ mod tests;
 mod tokenizer;
 mod vocabulary;
 mod word_piece;
+mod words;
 
 pub use error::TextError;
+pub(crate) use padding::padding_id;
 pub use tokenizer::{Tokenizer, Tokens};
 pub use vocabulary::word_tokenizer;
+pub use words::Words;

@@ -84,6 +84,11 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// The id of a token, by its exact spelling.
+    pub(crate) fn id_of(&self, token: &str) -> Option<i64> {
+        self.inner.token_to_id(token).map(i64::from)
+    }
+
     /// Tokenises one example, with the special tokens that the model was trained with.
     pub fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError> {
         let encoded = match text_pair {

@@ -7,7 +7,7 @@ use tokenizers::{
     pre_tokenizers::bert::BertPreTokenizer,
 };
 
-use super::TextError;
+use super::{TextError, Words};
 
 /// Token of padding, id 0.
 const PADDING: &str = "[PAD]";
@@ -21,25 +21,16 @@ pub fn word_tokenizer<'a>(
     min_count: usize,
     max_size: usize,
 ) -> Result<tokenizers::Tokenizer, TextError> {
-    use tokenizers::{NormalizedString, Normalizer as _, OffsetReferential, OffsetType};
-    use tokenizers::{PreTokenizedString, PreTokenizer as _};
-
     let failed = |cause: tokenizers::Error| TextError::Text(cause.to_string());
-    let cleaner = BertNormalizer::new(true, true, None, true);
+    let splitter = Words::default();
     let mut counts: HashMap<String, usize> = HashMap::new();
     for text in texts {
-        let mut normalized = NormalizedString::from(text);
-        cleaner.normalize(&mut normalized).map_err(failed)?;
-        let mut words = PreTokenizedString::from(normalized);
-        BertPreTokenizer.pre_tokenize(&mut words).map_err(failed)?;
-        for (word, ..) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
-            match counts.get_mut(word) {
-                Some(count) => *count += 1,
-                None => {
-                    counts.insert(word.to_owned(), 1);
-                }
+        splitter.each(text, |word| match counts.get_mut(word) {
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(word.to_owned(), 1);
             }
-        }
+        })?;
     }
     let mut words: Vec<_> = counts.into_iter().filter(|(_, count)| *count >= min_count).collect();
     words.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
@@ -58,7 +49,7 @@ pub fn word_tokenizer<'a>(
         .build()
         .map_err(failed)?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    tokenizer.with_normalizer(Some(cleaner));
+    tokenizer.with_normalizer(Some(BertNormalizer::new(true, true, None, true)));
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     Ok(tokenizer)
 }

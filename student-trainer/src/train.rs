@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use lectern::{
     commands::{Progress, judge, write_report},
     metrics::Mean,
-    models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, TokenBatch},
+    models::{BEST_WEIGHTS, LAST_WEIGHTS, Student, TokenBatch},
     training::{HardTargets, Optimizer, SoftTargets, clip_by_norm},
 };
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use lectern::{
     commands::CommandError,
     data::{Columns, LabelUse, Task, read_records},
     metrics::Mean,
-    models::{Arithmetic, Prediction, Teacher, classify},
+    models::{Arithmetic, ModelFiles, Prediction, classify},
 };
 
 /// How far two sets of answers to the same texts lie apart.
@@ -51,21 +51,18 @@ impl Agreement {
         }
     }
 
-    /// The teacher of `model` in `arithmetic` against itself in `reference`, on the texts of `data`.
+    /// The model of `files` in `arithmetic` against itself in `reference`, on the texts of `data`.
     pub fn on_file(
-        model: &Path,
+        files: &ModelFiles,
         device: tch::Device,
         [arithmetic, reference]: [Arithmetic; 2],
         data: &Path,
         columns: &Columns,
     ) -> Result<Self, CommandError> {
-        let task = Teacher::task(model)?;
+        let task = files.task()?;
         let records = read_records(data, columns, LabelUse::Ignored)?;
         let texts = || records.rows().iter().map(|r| (r.text.as_str(), r.text_pair.as_deref()));
-        let answers = |arithmetic| {
-            let teacher = Teacher::load_for_serving(model, device, arithmetic)?;
-            classify(&teacher, texts())
-        };
+        let answers = |arithmetic| classify(&files.load(device, arithmetic)?, texts());
         Ok(Self::between(task, &answers(arithmetic)?, &answers(reference)?))
     }
 }

@@ -4,11 +4,9 @@ mod finetune;
 mod model;
 mod serve;
 mod store;
+mod textgcn;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
@@ -16,16 +14,17 @@ use clap::{Args, Parser, Subcommand};
 use lectern::{
     commands::{EvaluateOptions, PredictOptions, evaluate_model, predict_with},
     data::Columns,
-    hub::resolve,
-    models::{Arithmetic, Teacher, weight_bytes},
+    models::Arithmetic,
 };
 
 use self::{
     finetune::FinetuneArgs,
+    model::OneModelOptions,
     serve::{ServeArgs, serve},
     store::{StoreArgs, store},
+    textgcn::TextGcnArgs,
 };
-use crate::{agreement::Agreement, finetune::finetune};
+use crate::{agreement::Agreement, finetune::finetune, textgcn::text_gcn};
 
 /// Fine-tunes a teacher, judges it, and serves its logits to many students.
 #[derive(Debug, Parser)]
@@ -39,6 +38,9 @@ pub struct Cli {
 enum Command {
     /// Make a teacher folder from an encoder and labelled examples
     Finetune(Box<FinetuneArgs>),
+    /// Make a teacher of a fixed set of texts: a graph of words and documents (textGCN)
+    #[command(name = "textgcn")]
+    TextGcn(TextGcnArgs),
     /// Print the classification report of a teacher on labelled examples
     Evaluate(EvaluateArgs),
     /// Label JSON Lines or plain lines of text
@@ -54,12 +56,11 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Finetune(args) => finetune(&args.into_config()?),
+            Command::TextGcn(args) => text_gcn(&args.into_config()?),
             Command::Evaluate(args) => evaluate(&args),
-            Command::Predict(PredictArgs { model, dtype, options }) => {
-                let model = resolve(&model)?;
-                let device = options.compute.device;
-                let load = || Teacher::load_for_serving(&model, device, dtype);
-                Ok(predict_with(&options, load)?)
+            Command::Predict(PredictArgs { model, options }) => {
+                let (files, device) = (model.files()?, options.compute.device);
+                Ok(predict_with(&options, || files.load(device, model.dtype))?)
             }
             Command::Serve(args) => serve(*args),
             Command::Store(args) => store(args),
@@ -69,12 +70,8 @@ impl Cli {
 
 #[derive(Debug, Args)]
 struct EvaluateArgs {
-    /// Teacher folder, or the name of one on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION
-    #[arg(long, value_name = "DIR|NAME")]
-    model: PathBuf,
-    /// What to compute with
-    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
-    dtype: Arithmetic,
+    #[command(flatten)]
+    model: OneModelOptions,
     /// Compute with this arithmetic too, and say how far labels and logits differ from it
     #[arg(long, value_enum, value_name = "TYPE")]
     against: Option<Arithmetic>,
@@ -83,17 +80,14 @@ struct EvaluateArgs {
 }
 
 fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
-    let EvaluateArgs { model, dtype, against, options } = args;
-    let model = &resolve(model)?;
-    let device = options.compute.device;
-    let load = || Teacher::load_for_serving(model, device, *dtype);
-    let task = Teacher::task(model)?;
-    // A folder without weights is for `load` to refuse.
-    evaluate_model(options, weight_bytes(model).unwrap_or(0), task, load)?;
+    let EvaluateArgs { model, against, options } = args;
+    let (files, dtype, device) = (model.files()?, model.dtype, options.compute.device);
+    let load = || files.load(device, dtype);
+    evaluate_model(options, files.weight_bytes(), files.task()?, load)?;
     if let Some(against) = against {
         let columns = Columns::from(options.columns.clone());
         let agreement =
-            Agreement::on_file(model, device, [*dtype, *against], &options.data, &columns)?;
+            Agreement::on_file(&files, device, [dtype, *against], &options.data, &columns)?;
         writeln!(io::stdout(), "\n{dtype} against {against}: {agreement}")
             .context("cannot write to standard output")?;
     }
@@ -102,12 +96,8 @@ fn evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
 
 #[derive(Debug, Args)]
 struct PredictArgs {
-    /// Teacher folder, or the name of one on the Hugging Face hub: ORG/NAME or ORG/NAME@REVISION
-    #[arg(long, value_name = "DIR|NAME")]
-    model: PathBuf,
-    /// What to compute with
-    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
-    dtype: Arithmetic,
+    #[command(flatten)]
+    model: OneModelOptions,
     #[command(flatten)]
     options: PredictOptions,
 }

@@ -6,3 +6,4 @@ pub mod environment;
 pub mod finetune;
 pub mod serve;
 pub mod store;
+pub mod textgcn;

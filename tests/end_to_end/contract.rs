@@ -1,13 +1,10 @@
 //! The contract at its edges, spoken by a raw client.
 
-use lectern::{
-    models::Classifier as _,
-    wire::{
-        FailureCode, Limits, TeacherCard,
-        proto::{
-            DescribeRequest, Example, Hello, SERVICE_NAME, StudentMessage,
-            student_message::Message as Says, teacher_client::TeacherClient,
-        },
+use lectern::wire::{
+    FailureCode, Limits, TeacherCard,
+    proto::{
+        DescribeRequest, Example, Hello, SERVICE_NAME, StudentMessage,
+        student_message::Message as Says, teacher_client::TeacherClient,
     },
 };
 use teacher_server::serve::ServeConfig;

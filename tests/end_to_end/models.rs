@@ -1,5 +1,7 @@
 //! What can be served: ensembles, pinned teachers, copies on several devices.
 
+use std::path::Path;
+
 use lectern::{
     models::{Classifier as _, Teacher},
     wire::proto::Hello,
@@ -12,10 +14,14 @@ use crate::support::{
     Raw, Server, block_on, example, fixture, hello, relabelled, requests, rows_alone, take, texts,
 };
 
+fn source(folder: &Path, weight: f64) -> ModelSource {
+    ModelSource { files: folder.into(), weight }
+}
+
 /// The fixture and the same weights with the labels in another order, at 7 to 3.
-fn ensemble(folder: &std::path::Path, names: [&str; 3]) -> Vec<ModelSource> {
+fn ensemble(folder: &Path, names: [&str; 3]) -> Vec<ModelSource> {
     let other = relabelled(folder, names);
-    vec![ModelSource { folder: fixture(), weight: 7.0 }, ModelSource { folder: other, weight: 3.0 }]
+    vec![source(&fixture(), 7.0), source(&other, 3.0)]
 }
 
 #[test]
@@ -53,8 +59,7 @@ fn an_ensemble_answers_with_the_weighted_mean_by_label_name_and_its_variance() {
 #[test]
 fn an_ensembles_rows_are_its_own_and_depend_on_its_weights() {
     let print = |weights: [f64; 2]| {
-        let source = |weight| ModelSource { folder: fixture(), weight };
-        let models = weights.map(source).to_vec();
+        let models = weights.map(|weight| source(&fixture(), weight)).to_vec();
         Server::with(ServeConfig { models, ..Server::config() }).card().fingerprint
     };
     let equal = print([1.0, 1.0]);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::ensure;
-use lectern::models::{Classifier as _, Teacher};
+use lectern::models::Teacher;
 
 use super::config::Trainable;
 

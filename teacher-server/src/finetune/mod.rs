@@ -18,7 +18,7 @@ use lectern::{
     data::{Example, SplitFiles, Splits},
     files::remove_unfinished,
     hub::resolve,
-    models::{Classifier as _, Teacher, TeacherSettings},
+    models::{Teacher, TeacherSettings},
     training::Checkpoint,
 };
 use tracing::info;

@@ -14,8 +14,8 @@ use std::{
 use lectern::{
     commands::Progress,
     data::LabelSet,
-    models::{Classifier, ModelError, Parameters, Teacher, TokenBatch, rows},
-    text::{Tokenizer, Tokens},
+    models::{Classifier, ModelError, Teacher, TokenBatch, rows},
+    text::{TextError, Tokens},
 };
 use tch::{Device, Tensor};
 use tracing::info;
@@ -139,12 +139,12 @@ impl Classifier for PartlyFrozen<'_> {
         self.teacher.labels()
     }
 
-    fn tokenizer(&self) -> &Tokenizer {
-        self.teacher.tokenizer()
+    fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError> {
+        self.teacher.encode(text, text_pair)
     }
 
-    fn parameters(&self) -> &Parameters {
-        self.teacher.parameters()
+    fn parameter_count(&self) -> usize {
+        self.teacher.parameter_count()
     }
 
     fn device(&self) -> Device {

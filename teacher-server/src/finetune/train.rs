@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use lectern::{
     commands::{Progress, judge},
     data::{Example, Splits, epoch_batches},
-    models::{Classifier as _, Teacher},
+    models::Teacher,
     text::Tokens,
     training::{Checkpoint, Gradient, Optimizer, OptimizerKind, Schedule, clip_by_norm, step_seed},
 };

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use lectern::wire::RowFormat;
-use lectern::wire::{
-    Answer, ContentHash, Failure, FailureCode, Limits,
-    proto::{self, Example, Hello},
+use lectern::{
+    text::TextError,
+    wire::{
+        Answer, ContentHash, Failure, FailureCode, Limits, Row, RowFormat,
+        proto::{self, Example, Hello},
+    },
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tonic::Status;
@@ -106,7 +108,7 @@ impl Wanted {
     }
 
     /// Answers what `tier` has found; what is left.
-    fn answer(self, engine: &Engine, tier: Tier, found: Vec<Option<lectern::wire::Row>>) -> Self {
+    fn answer(self, engine: &Engine, tier: Tier, found: Vec<Option<Row>>) -> Self {
         let mut left = Self::default();
         for ((content, (example, waiter)), row) in
             self.contents.into_iter().zip(self.examples).zip(found)
@@ -133,7 +135,10 @@ impl Wanted {
                 match engine.reader().read(&example.text, example.text_pair.as_deref()) {
                     Ok(tokens) => unknown.push(Unknown { content, tokens, waiter }),
                     Err(cause) => {
-                        let code = FailureCode::NotTokenizable;
+                        let code = match cause {
+                            TextError::UnknownDocument { .. } => FailureCode::UnknownDocument,
+                            _ => FailureCode::NotTokenizable,
+                        };
                         engine.refuse(&waiter, Failure { code, message: cause.to_string() });
                     }
                 }

@@ -90,7 +90,7 @@ pub enum ServeError {
         source: io::Error,
     },
     /// Nothing to serve.
-    #[error("no model to serve; give one with --model DIR")]
+    #[error("no model to serve; give one with --model DIR or --torchscript FILE")]
     NoModel,
     /// Nowhere to compute.
     #[error("no device to compute on; give one with --device")]
@@ -100,12 +100,12 @@ pub enum ServeError {
     Model(#[from] ModelError),
     /// Members of an ensemble that do not answer the same question.
     #[error(
-        "{folder}: has the labels {found:?}, the first model {wanted:?}; the members of an ensemble \
+        "{path}: has the labels {found:?}, the first model {wanted:?}; the members of an ensemble \
          need the same labels, in any order"
     )]
     Labels {
-        /// The member's folder.
-        folder: PathBuf,
+        /// The member's folder or file.
+        path: PathBuf,
         /// Its labels.
         found: Vec<String>,
         /// Those of the first member.
@@ -113,12 +113,12 @@ pub enum ServeError {
     },
     /// Members of an ensemble of different tasks.
     #[error(
-        "{folder}: answers a {found} task, the first model a {wanted} one; the members of an ensemble need the \
+        "{path}: answers a {found} task, the first model a {wanted} one; the members of an ensemble need the \
          same"
     )]
     Tasks {
-        /// The member's folder.
-        folder: PathBuf,
+        /// The member's folder or file.
+        path: PathBuf,
         /// Its task.
         found: Task,
         /// That of the first member.

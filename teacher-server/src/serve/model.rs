@@ -1,30 +1,33 @@
-//! What is served: one teacher, or several whose weighted mean is the answer. Knows tensors through its
-//! teachers; neither students nor queues.
+//! What is served: one model, or several whose weighted mean is the answer. Knows tensors through its
+//! members; neither students nor queues.
 
-use std::path::{Path, PathBuf};
+use std::{path::Path, sync::Arc};
 
 use lectern::{
     data::LabelError,
-    models::{Arithmetic, Classifier as _, ModelError, Teacher, TokenBatch},
-    text::{TextError, Tokenizer, Tokens},
+    models::{
+        Arithmetic, Classifier, ModelError, ModelFiles, Reader as ReadsText, ServedModel,
+        TokenBatch,
+    },
+    text::{TextError, Tokens},
     wire::{Encoding, Fingerprint, Limits, TeacherCard},
 };
 use tch::Device;
 
 use super::{ServeConfig, ServeError, measure};
 
-/// A teacher folder and its share in the mean.
+/// A model's files and its share in the mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelSource {
-    /// Folder of the teacher.
-    pub folder: PathBuf,
+    /// What is loaded.
+    pub files: ModelFiles,
     /// Positive; only the ratio between members matters.
     pub weight: f64,
 }
 
 impl From<&Path> for ModelSource {
     fn from(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), weight: 1.0 }
+        Self { files: folder.into(), weight: 1.0 }
     }
 }
 
@@ -40,7 +43,7 @@ pub(super) struct Values {
 /// One member with what it takes to read its logits in the order of the first member's labels.
 #[derive(Debug)]
 struct Member {
-    teacher: Teacher,
+    model: Box<dyn ServedModel>,
     /// Its share, all shares adding up to 1.
     weight: f64,
     /// `order[c]` is where this member has the first member's label `c`.
@@ -60,12 +63,12 @@ impl Model {
         let total: f64 = config.models.iter().map(|source| source.weight).sum();
         let mut members: Vec<Member> = Vec::with_capacity(config.models.len());
         for source in &config.models {
-            let teacher = Teacher::load_for_serving(&source.folder, device, config.arithmetic)?;
+            let model = source.files.load(device, config.arithmetic)?;
             let order = match members.first() {
-                None => (0..teacher.labels().len()).collect(),
-                Some(first) => order(&first.teacher, &teacher, &source.folder)?,
+                None => (0..model.labels().len()).collect(),
+                Some(first) => order(&*first.model, &*model, source.files.path())?,
             };
-            members.push(Member { teacher, weight: source.weight / total, order });
+            members.push(Member { model, weight: source.weight / total, order });
         }
         if members.is_empty() {
             return Err(ServeError::NoModel);
@@ -75,25 +78,21 @@ impl Model {
 
     /// What students are told.
     pub(super) fn card(&self, limits: Limits) -> Result<TeacherCard, ServeError> {
-        let teachers = || self.members.iter().map(|member| &member.teacher);
-        let joined =
-            |part: fn(&Teacher) -> String| teachers().map(part).collect::<Vec<_>>().join(" + ");
-        let longest = teachers().map(|teacher| teacher.settings().max_length).max();
-        let (task, labels) = self
-            .members
-            .first()
-            .map(|first| {
-                let labels = first.teacher.labels();
-                (labels.task(), labels.names().to_vec())
-            })
-            .unwrap_or_default();
+        let models = || self.members.iter().map(|member| &*member.model);
+        let joined = |part: fn(&dyn ServedModel) -> String| {
+            models().map(part).collect::<Vec<_>>().join(" + ")
+        };
+        let longest = models().map(ServedModel::max_length).max();
+        let labels = models().next().map(Classifier::labels);
+        let (task, labels) =
+            labels.map(|labels| (labels.task(), labels.names().to_vec())).unwrap_or_default();
         Ok(TeacherCard {
             fingerprint: self.fingerprint()?,
-            name: joined(Teacher::name),
+            name: joined(|model| model.name()),
             task,
             labels,
-            architecture: joined(Teacher::architecture),
-            parameters: teachers().map(|t| t.parameters().count() as u64).sum(),
+            architecture: joined(|model| model.architecture()),
+            parameters: models().map(|model| model.parameter_count() as u64).sum(),
             max_length: longest.unwrap_or_default(),
             arithmetic: self.arithmetic(),
             limits,
@@ -102,10 +101,14 @@ impl Model {
         })
     }
 
-    /// All members compute in one type.
+    /// The type that all members compute in, or each member's where they differ.
     fn arithmetic(&self) -> String {
-        let kind = self.members.first().map_or(Arithmetic::Auto, |m| m.teacher.arithmetic());
-        format!("{kind}{}", if self.pinned { ", pinned" } else { "" })
+        let mut kinds: Vec<_> =
+            self.members.iter().map(|member| member.model.arithmetic().to_string()).collect();
+        if kinds.iter().all(|kind| *kind == kinds[0]) {
+            kinds.truncate(1);
+        }
+        format!("{}{}", kinds.join(" + "), if self.pinned { ", pinned" } else { "" })
     }
 
     /// A single teacher's own fingerprint; of several, or pinned, the hash of all that makes the answer.
@@ -113,7 +116,7 @@ impl Model {
         let prints = self
             .members
             .iter()
-            .map(|member| member.teacher.fingerprint())
+            .map(|member| member.model.fingerprint())
             .collect::<Result<Vec<_>, _>>()?;
         if let ([print], false) = (prints.as_slice(), self.pinned) {
             return Ok(print.clone());
@@ -127,9 +130,9 @@ impl Model {
         Ok(Fingerprint::from_hash(&hasher.finalize()))
     }
 
-    /// The members' tokenizers.
+    /// What reads text for each member.
     pub(super) fn reader(&self) -> Reader {
-        Reader(self.members.iter().map(|member| member.teacher.tokenizer().clone()).collect())
+        Reader(self.members.iter().map(|member| member.model.reader()).collect())
     }
 
     /// One forward pass of every member over `batch`; an example is as many [`Tokens`] as there are
@@ -139,7 +142,7 @@ impl Model {
             .members
             .iter()
             .zip(&batch.members)
-            .map(|(member, batch)| member.teacher.predict_batch(batch))
+            .map(|(member, batch)| member.model.predict_batch(batch))
             .collect::<Result<Vec<_>, _>>()?;
         if let ([_], [_]) = (self.members.as_slice(), rows.as_slice()) {
             let values = |logits| Values { logits, variance: None };
@@ -165,25 +168,18 @@ impl Model {
     }
 
     pub(super) fn is_on_gpu(&self) -> bool {
-        self.members.iter().any(|member| member.teacher.device().is_cuda())
+        self.members.iter().any(|member| member.model.device().is_cuda())
     }
 
     /// Operations of the matrix products of a forward pass over `batch`.
     pub(super) fn flops(&self, batch: &Prepared) -> f64 {
         let members = self.members.iter().zip(&batch.members);
-        members.map(|(member, batch)| member.teacher.flops(batch)).sum()
+        members.map(|(member, batch)| member.model.flops(batch)).sum()
     }
 
     /// An example of `length` tokens, or as many as the model takes.
-    pub(super) fn made_up(&self, length: usize) -> Result<Box<[Tokens]>, ModelError> {
-        let text = "warm ".repeat(length);
-        let cut = |member: &Member| {
-            let mut tokens = member.teacher.tokenizer().encode(&text, None)?;
-            tokens.ids.truncate(length);
-            tokens.type_ids.truncate(length);
-            Ok(tokens)
-        };
-        self.members.iter().map(cut).collect()
+    pub(super) fn made_up(&self, length: usize) -> Result<Box<[Tokens]>, TextError> {
+        self.members.iter().map(|member| member.model.made_up(length)).collect()
     }
 
     /// One forward pass of two lengths, so that padding and masking are warm too.
@@ -194,7 +190,7 @@ impl Model {
 
     /// See [`measure::peak_flops`]; of the type of the activations.
     pub(super) fn peak_flops(&self) -> Result<f64, ModelError> {
-        let first = self.members.first().map(|member| &member.teacher);
+        let first = self.members.first().map(|member| &member.model);
         let (device, arithmetic) = first.map_or((Device::Cpu, Arithmetic::Float32), |first| {
             (first.device(), first.arithmetic())
         });
@@ -203,7 +199,7 @@ impl Model {
 
     /// Makes batches for this model, on any thread.
     pub(super) fn preparer(&self) -> Preparer {
-        Preparer(self.members.iter().map(|member| member.teacher.device()).collect())
+        Preparer(self.members.iter().map(|member| member.model.device()).collect())
     }
 }
 
@@ -243,15 +239,19 @@ impl Prepared {
     }
 }
 
-/// Where `teacher`, the model in `folder`, has the labels of `first`.
-fn order(first: &Teacher, teacher: &Teacher, folder: &Path) -> Result<Vec<usize>, ServeError> {
-    let (wanted, found) = (first.labels(), teacher.labels());
+/// Where `model`, which was loaded from `path`, has the labels of `first`.
+fn order(
+    first: &dyn ServedModel,
+    model: &dyn ServedModel,
+    path: &Path,
+) -> Result<Vec<usize>, ServeError> {
+    let (wanted, found) = (first.labels(), model.labels());
     wanted.mapping_to(found).map_err(|cause| match cause {
         LabelError::Tasks { here, there } => {
-            ServeError::Tasks { folder: folder.to_owned(), found: there, wanted: here }
+            ServeError::Tasks { path: path.to_owned(), found: there, wanted: here }
         }
         _ => ServeError::Labels {
-            folder: folder.to_owned(),
+            path: path.to_owned(),
             found: found.names().to_vec(),
             wanted: wanted.names().to_vec(),
         },
@@ -260,10 +260,10 @@ fn order(first: &Teacher, teacher: &Teacher, folder: &Path) -> Result<Vec<usize>
 
 /// Text to tokens, for every member.
 #[derive(Debug, Clone)]
-pub(super) struct Reader(Vec<Tokenizer>);
+pub(super) struct Reader(Vec<Arc<dyn ReadsText>>);
 
 impl Reader {
     pub(super) fn read(&self, text: &str, pair: Option<&str>) -> Result<Box<[Tokens]>, TextError> {
-        self.0.iter().map(|tokenizer| tokenizer.encode(text, pair)).collect()
+        self.0.iter().map(|member| member.read(text, pair)).collect()
     }
 }

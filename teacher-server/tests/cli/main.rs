@@ -4,6 +4,7 @@
 
 mod finetuning;
 mod hub;
+mod served;
 mod store;
 mod support;
 mod teaching;
