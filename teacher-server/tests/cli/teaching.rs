@@ -280,8 +280,8 @@ fn a_broken_model_folder_is_named_with_its_tensors_and_shapes() {
         config["num_hidden_layers"] = json!(3);
     });
     serve(&["bert.encoder.layer.2.", "missing, expected shape"]);
-    change_config(&model, |config| config["model_type"] = json!("roberta"));
-    serve(&["config.json", "\"roberta\" is not supported"]);
+    change_config(&model, |config| config["model_type"] = json!("t5"));
+    serve(&["config.json", "\"t5\" is not supported"]);
     change_config(&model, |config| {
         config["num_hidden_layers"] = json!(2);
         config["model_type"] = json!("bert");
