@@ -1,6 +1,6 @@
 //! The text of a pre-training: read, divided into what is learnt and what is held out, and tokenised. Knows no tensors.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use anyhow::{Context as _, ensure};
 use lectern::{
@@ -45,7 +45,7 @@ impl Corpus {
 
 /// Every text of a file: the lines of a .txt file, else the text columns of its rows.
 fn texts(path: &Path, columns: &Columns) -> anyhow::Result<Vec<String>> {
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = path.extension().map(OsStr::to_ascii_lowercase);
     let mut texts = Vec::new();
     if ending.is_some_and(|ending| ending == "txt") {
         texts = read_lines(path)?;
