@@ -1,7 +1,7 @@
 //! What the teacher server and the student trainer have in common.
 //!
 //! Modules in the order the data takes: [`hub`] finds models, [`data`] reads examples, [`text`] makes tokens of them,
-//! [`models`] logits of tokens, [`wire`] carries logits between machines, [`training`] learns from them
+//! [`models`] logits of tokens, [`pretraining`] hides some of these, [`wire`] carries logits between machines, [`training`] learns from them
 //! and [`metrics`] says how well.
 
 pub mod commands;
@@ -11,6 +11,7 @@ pub mod hub;
 pub mod metrics;
 pub mod models;
 mod operators;
+pub mod pretraining;
 mod tensor_file;
 pub mod text;
 pub mod training;

@@ -22,7 +22,7 @@ pub use columns::{Columns, LabelUse};
 pub use error::DataError;
 pub use example::{Example, RawLabel, Record, Target};
 pub use labels::{LabelError, LabelSet};
-pub use read::{RecordStream, read_records, stream_records};
+pub use read::{RecordStream, read_lines, read_records, stream_records};
 pub use resolve::Records;
 pub use sampler::epoch_batches;
 pub use splits::{SplitFiles, Splits};

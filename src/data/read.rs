@@ -35,6 +35,12 @@ pub fn read_records(
     Ok(Records::new(path.to_owned(), rows, task, columns.label().to_owned()))
 }
 
+/// The lines of a UTF-8 file that are not blank, in order.
+pub fn read_lines(path: &Path) -> Result<Vec<String>, DataError> {
+    let text = read_utf8(path)?;
+    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+}
+
 /// The rows of one file one after the other; see [`stream_records`].
 pub type RecordStream = Box<dyn Iterator<Item = Result<Record, DataError>> + Send>;
 

@@ -95,7 +95,12 @@ pub(super) struct HeadNorm {
 }
 
 impl HeadNorm {
-    fn build(self, builder: &Builder, size: i64, init: Init) -> Result<LayerNorm, ModelError> {
+    pub(super) fn build(
+        self,
+        builder: &Builder,
+        size: i64,
+        init: Init,
+    ) -> Result<LayerNorm, ModelError> {
         LayerNorm::optional_bias(builder, self.name, size, self.epsilon, self.bias, init)
     }
 }

@@ -165,6 +165,12 @@ impl Builder {
         Ok(tensor)
     }
 
+    /// A parameter of `shape` that the model took before, sharing its memory: one that is used in two places.
+    pub(super) fn taken(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
+        let taken = self.built.borrow().tensors.get(name).map(Tensor::shallow_clone);
+        taken.map_or_else(|| self.get(name, shape, Init::Required), Ok)
+    }
+
     fn problem(&self, problem: String) {
         self.problems.borrow_mut().push(problem);
     }

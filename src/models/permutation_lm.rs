@@ -3,18 +3,15 @@
 //!
 //! `B` examples, `T` tokens, `P` targets of each example, `V` vocabulary.
 
-use std::path::Path;
-
-use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::{
-    Builder, Init, ModelError, Parameters, TokenBatch,
-    encoders::{TwoStreams, architecture},
-    folder::{malformed, read_json},
-    teacher::canonical_names,
-    weights::find_weights,
+    Builder, Init, ModelError, TokenBatch,
+    encoders::{Architecture, TwoStreams},
 };
+
+/// The class of `transformers`.
+pub(super) const CLASS: &str = "XLNetLMHeadModel";
 
 /// What is predicted, and who sees whom.
 #[derive(Debug)]
@@ -27,40 +24,23 @@ pub struct Permutation {
     pub targets: Tensor,
 }
 
-/// Name of the output layer's bias in `XLNetLMHeadModel`.
-const BIAS: &str = "lm_loss.bias";
-
 /// Encoder and output layer, whose weight is the word table.
 #[derive(Debug)]
 pub struct PermutationLm {
     streams: Box<dyn TwoStreams>,
     /// `[V]`.
     bias: Tensor,
-    parameters: Parameters,
 }
 
 impl PermutationLm {
-    /// Reads any checkpoint of a family that has a query stream; the output layer's bias starts at zero where the
-    /// folder lacks it.
-    pub fn load(folder: &Path, device: Device) -> Result<Self, ModelError> {
-        let config: Value = read_json(&folder.join("config.json"))?;
-        let architecture = architecture(folder, &config)?;
-        let (path, tensors) = find_weights(folder)?;
-        let mut tensors = canonical_names(tensors, architecture.prefix());
-        // Another task's head is none of this model's; the output layer's weight is the word table.
-        tensors.retain(|name, _| name == BIAS || name.starts_with(architecture.prefix()));
-        let builder = Builder::from_weights(tensors, &path, device);
-        let Some(streams) = architecture.build_two_streams(&builder)? else {
-            let cause = "no permutation language model: only xlnet has a query stream";
-            return Err(malformed(&folder.join("config.json"), cause));
-        };
-        let bias = builder.get(BIAS, &[architecture.vocabulary()], Init::Zeros)?;
-        Ok(Self { streams, bias, parameters: builder.finish()? })
-    }
-
-    /// All trained values, under the names of `XLNetLMHeadModel`.
-    pub const fn parameters(&self) -> &Parameters {
-        &self.parameters
+    /// Takes encoder and bias from `builder`, which may lack the bias; `None` for a family without a query stream.
+    pub(super) fn new(
+        architecture: &dyn Architecture,
+        builder: &Builder,
+    ) -> Result<Option<Self>, ModelError> {
+        let Some(streams) = architecture.build_two_streams(builder)? else { return Ok(None) };
+        let bias = builder.get("lm_loss.bias", &[architecture.vocabulary()], Init::Zeros)?;
+        Ok(Some(Self { streams, bias }))
     }
 
     /// `[B, P, V]` raw logits of each target, with dropout of probability `p` on the way.

@@ -99,23 +99,7 @@ impl Teacher {
         device: Device,
         head: Init,
     ) -> Result<Self, ModelError> {
-        let longest = architecture.longest_input().unwrap_or(usize::MAX);
-        if settings.max_length < 3 || settings.max_length > longest {
-            let cause = format!(
-                "maximum length {} must lie between 3 and the encoder's {longest}",
-                settings.max_length
-            );
-            return Err(malformed(&folder.join("config.json"), cause));
-        }
-        let tokenizer = Tokenizer::from_folder(folder, settings.max_length)?;
-        if tokenizer.vocabulary_size() as i64 > architecture.vocabulary() {
-            let cause = format!(
-                "tokenizer has {} ids, the word table only {} rows: they are not of one model",
-                tokenizer.vocabulary_size(),
-                architecture.vocabulary()
-            );
-            return Err(malformed(folder, cause));
-        }
+        let tokenizer = tokenizer_of(folder, architecture.as_ref(), settings.max_length)?;
         let (path, tensors) = find_weights(folder)?;
         let prefix = architecture.prefix();
         let mut tensors = canonical_names(tensors, prefix);
@@ -318,14 +302,7 @@ impl Teacher {
         }
         fs::create_dir_all(folder)
             .map_err(|source| ModelError::Read { path: folder.to_owned(), source })?;
-        // What a vocabulary file and those beside it say stands in tokenizer.json; these few are what
-        // `transformers` looks for next to it.
-        for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
-            if let Ok(text) = fs::read_to_string(self.folder.join(name)) {
-                write_text(folder, name, &text)?;
-            }
-        }
-        write_text(folder, "tokenizer.json", self.tokenizer.json())?;
+        write_tokenizer(&self.folder, &self.tokenizer, folder)?;
         write_text(folder, "config.json", &format!("{:#}\n", self.config_to_save()))?;
         write_weights(&folder.join("model.safetensors"), self.parameters.iter())
     }
@@ -404,6 +381,46 @@ impl ServedModel for Teacher {
     }
 }
 
+/// The tokenizer of an encoder's folder, for inputs of at most `max_length` tokens, which both can take.
+pub(super) fn tokenizer_of(
+    folder: &Path,
+    architecture: &dyn Architecture,
+    max_length: usize,
+) -> Result<Tokenizer, ModelError> {
+    let longest = architecture.longest_input().unwrap_or(usize::MAX);
+    if max_length < 3 || max_length > longest {
+        let cause =
+            format!("maximum length {max_length} must lie between 3 and the encoder's {longest}");
+        return Err(malformed(&folder.join("config.json"), cause));
+    }
+    let tokenizer = Tokenizer::from_folder(folder, max_length)?;
+    if tokenizer.vocabulary_size() as i64 > architecture.vocabulary() {
+        let cause = format!(
+            "tokenizer has {} ids, the word table only {} rows: they are not of one model",
+            tokenizer.vocabulary_size(),
+            architecture.vocabulary()
+        );
+        return Err(malformed(folder, cause));
+    }
+    Ok(tokenizer)
+}
+
+/// Writes the tokenizer of the folder `from` to another.
+pub(super) fn write_tokenizer(
+    from: &Path,
+    tokenizer: &Tokenizer,
+    to: &Path,
+) -> Result<(), ModelError> {
+    // What a vocabulary file and those beside it say stands in tokenizer.json; these few are what `transformers` looks
+    // for next to it.
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
+        if let Ok(text) = fs::read_to_string(from.join(name)) {
+            write_text(to, name, &text)?;
+        }
+    }
+    write_text(to, "tokenizer.json", tokenizer.json())
+}
+
 /// Tensor names as the family's `ForSequenceClassification` has them, from any of its checkpoints: a bare
 /// encoder's get `prefix`, and those of BERT's original release (`gamma`, `beta`) their new names.
 pub(super) fn canonical_names(
@@ -428,7 +445,7 @@ pub(super) fn canonical_names(
 /// computation: a pooler that no head uses, XLNet's embedding of masked words, buffers of counting numbers that older
 /// versions of `transformers` saved, and from `DeBERTa`'s pre-training its decoder's positions and the embeddings as it
 /// shared them with its generator.
-fn is_left_over(name: &str) -> bool {
+pub(super) fn is_left_over(name: &str) -> bool {
     let first = name.split('.').next().unwrap_or_default();
     let last = name.rsplit('.').next().unwrap_or_default();
     matches!(first, "pooler" | "mask_emb")

@@ -48,6 +48,14 @@ pub enum TextError {
         /// The token.
         token: String,
     },
+    /// A tokenizer of a model that was never trained to fill gaps.
+    #[error("{folder}: its tokenizer has no mask token, {names}, which pre-training needs")]
+    NoMask {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What was looked for.
+        names: String,
+    },
     /// An added token whose id is not the one that the model was trained with.
     #[error(
         "{path}: says that {token:?} has id {stated}, but after the vocabulary it would get {found:?}; \

@@ -130,7 +130,7 @@ impl Settings {
     }
 
     /// The token that the folder names for `role`.
-    fn stated(&self, role: Role) -> Result<Option<AddedToken>, TextError> {
+    pub(super) fn stated(&self, role: Role) -> Result<Option<AddedToken>, TextError> {
         let Some(value) = self.values.get(role.key()).filter(|value| !value.is_null()) else {
             return Ok(None);
         };

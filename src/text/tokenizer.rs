@@ -33,7 +33,7 @@ impl Tokens {
 /// shared instance, whose cache is behind a lock.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(super) inner: tokenizers::Tokenizer,
     json: String,
 }
 

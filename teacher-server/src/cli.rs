@@ -2,6 +2,8 @@
 
 mod finetune;
 mod model;
+mod numbers;
+mod pretrain;
 mod serve;
 mod store;
 mod textgcn;
@@ -20,13 +22,14 @@ use lectern::{
 use self::{
     finetune::FinetuneArgs,
     model::OneModelOptions,
+    pretrain::PretrainArgs,
     serve::{ServeArgs, serve},
     store::{StoreArgs, store},
     textgcn::TextGcnArgs,
 };
-use crate::{agreement::Agreement, finetune::finetune, textgcn::text_gcn};
+use crate::{agreement::Agreement, finetune::finetune, pretrain::pretrain, textgcn::text_gcn};
 
-/// Fine-tunes a teacher, judges it, and serves its logits to many students.
+/// Pre-trains and fine-tunes a teacher, judges it, and serves its logits to many students.
 #[derive(Debug, Parser)]
 #[command(name = "teacher-server", version, max_term_width = 100)]
 pub struct Cli {
@@ -38,6 +41,8 @@ pub struct Cli {
 enum Command {
     /// Make a teacher folder from an encoder and labelled examples
     Finetune(Box<FinetuneArgs>),
+    /// Go on with an encoder's pre-training on plain text, before it is fine-tuned
+    Pretrain(Box<PretrainArgs>),
     /// Make a teacher of a fixed set of texts: a graph of words and documents (textGCN)
     #[command(name = "textgcn")]
     TextGcn(TextGcnArgs),
@@ -56,6 +61,7 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Finetune(args) => finetune(&args.into_config()?),
+            Command::Pretrain(args) => pretrain(&args.into_config()?),
             Command::TextGcn(args) => text_gcn(&args.into_config()?),
             Command::Evaluate(args) => evaluate(&args),
             Command::Predict(PredictArgs { model, options }) => {

@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::{
     super::{
         Activation, Builder, ModelError,
-        head::{FamilyHead, Pool},
+        head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
@@ -161,6 +162,22 @@ impl Architecture for AlbertConfig {
 
     fn encoder_class(&self) -> &'static str {
         "AlbertModel"
+    }
+
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: "AlbertForMaskedLM",
+            dense: "predictions.dense",
+            dense_bias: true,
+            activation: self.hidden_act,
+            norm: HeadNorm {
+                name: "predictions.LayerNorm",
+                epsilon: self.layer_norm_eps,
+                bias: true,
+            },
+            width: self.embedding_size,
+            bias: "predictions.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

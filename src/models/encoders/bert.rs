@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::{
     super::{
         Activation, Builder, ModelError,
-        head::{FamilyHead, Pool},
+        head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
@@ -109,6 +110,22 @@ impl Architecture for BertConfig {
 
     fn encoder_class(&self) -> &'static str {
         "BertModel"
+    }
+
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: "BertForMaskedLM",
+            dense: "cls.predictions.transform.dense",
+            dense_bias: true,
+            activation: self.hidden_act,
+            norm: HeadNorm {
+                name: "cls.predictions.transform.LayerNorm",
+                epsilon: self.layer_norm_eps,
+                bias: true,
+            },
+            width: self.hidden_size,
+            bias: "cls.predictions.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{
     super::{
         Activation, Builder, ModelError,
-        head::{FamilyHead, Pool},
+        head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, Segments, Tables},
@@ -118,6 +119,18 @@ impl Architecture for DistilBertConfig {
 
     fn encoder_class(&self) -> &'static str {
         "DistilBertModel"
+    }
+
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: "DistilBertForMaskedLM",
+            dense: "vocab_transform",
+            dense_bias: true,
+            activation: self.activation,
+            norm: HeadNorm { name: "vocab_layer_norm", epsilon: layer_norm_eps(), bias: true },
+            width: self.dim,
+            bias: "vocab_projector.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{
     super::{
         Activation, Builder, ModelError,
-        head::{FamilyHead, Pool},
+        head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
@@ -117,6 +118,23 @@ impl Architecture for ElectraConfig {
 
     fn encoder_class(&self) -> &'static str {
         "ElectraModel"
+    }
+
+    /// The generator's. The activation is GELU whatever `hidden_act` says.
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: "ElectraForMaskedLM",
+            dense: "generator_predictions.dense",
+            dense_bias: true,
+            activation: Activation::Gelu,
+            norm: HeadNorm {
+                name: "generator_predictions.LayerNorm",
+                epsilon: self.layer_norm_eps,
+                bias: true,
+            },
+            width: self.embedding_size,
+            bias: "generator_lm_head.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

@@ -25,7 +25,7 @@ use tch::Tensor;
 
 use super::{
     Builder, ModelError, Permutation, TokenBatch, folder::malformed, head::FamilyHead,
-    linear::Kernels,
+    linear::Kernels, masked_lm::MaskedHead,
 };
 
 /// Every `model_type` that can be read, and what reads it.
@@ -80,6 +80,11 @@ pub(super) trait Architecture: Debug + Send {
 
     /// Takes the encoder's parameters from `builder`.
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError>;
+
+    /// The head that the family's `ForMaskedLM` has; `None` for a family that is pre-trained in another way.
+    fn masked_head(&self) -> Option<MaskedHead> {
+        None
+    }
 
     /// [`build`](Self::build) for permutation language modelling; `None` for a family without a query stream.
     fn build_two_streams(

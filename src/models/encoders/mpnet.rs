@@ -14,7 +14,12 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{Activation, Builder, Init, ModelError, TokenBatch, head::FamilyHead, linear::Kernels},
+    super::{
+        Activation, Builder, Init, ModelError, TokenBatch,
+        head::{FamilyHead, HeadNorm},
+        linear::Kernels,
+        masked_lm::MaskedHead,
+    },
     Architecture, Checked, Encoder, all_positive, as_json,
     attention::Shape,
     divides,
@@ -139,6 +144,19 @@ impl Architecture for MpNetConfig {
 
     fn encoder_class(&self) -> &'static str {
         "MPNetModel"
+    }
+
+    /// The activation is GELU whatever `hidden_act` says.
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: "MPNetForMaskedLM",
+            dense: "lm_head.dense",
+            dense_bias: true,
+            activation: Activation::Gelu,
+            norm: HeadNorm { name: "lm_head.layer_norm", epsilon: self.layer_norm_eps, bias: true },
+            width: self.hidden_size,
+            bias: "lm_head.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

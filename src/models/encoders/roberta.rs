@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{
     super::{
         Activation, Builder, ModelError,
-        head::{FamilyHead, Pool},
+        head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
@@ -150,6 +151,22 @@ impl Architecture for RobertaConfig {
             Variant::Roberta => "RobertaModel",
             Variant::XlmRoberta => "XLMRobertaModel",
         }
+    }
+
+    /// The activation is GELU whatever `hidden_act` says.
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: match self.model_type {
+                Variant::Roberta => "RobertaForMaskedLM",
+                Variant::XlmRoberta => "XLMRobertaForMaskedLM",
+            },
+            dense: "lm_head.dense",
+            dense_bias: true,
+            activation: Activation::Gelu,
+            norm: HeadNorm { name: "lm_head.layer_norm", epsilon: self.layer_norm_eps, bias: true },
+            width: self.hidden_size,
+            bias: "lm_head.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

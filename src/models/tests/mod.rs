@@ -3,6 +3,7 @@
 mod bert;
 mod families;
 mod folders;
+mod language_models;
 mod relative;
 mod serving;
 mod students;

@@ -10,6 +10,7 @@ use lectern::{
     training::{ClassWeights, Decay},
 };
 
+use super::numbers::{positive, share};
 use crate::finetune::{BestBy, FinetuneConfig, Trainable};
 
 #[derive(Debug, Args)]
@@ -160,23 +161,6 @@ enum HeadArg {
     Linear,
     Mlp,
     Family,
-}
-
-/// A number that must lie between 0 and `top`.
-fn share(name: &str, value: f64, top: f64) -> Result<f64, Usage> {
-    if (0.0..=top).contains(&value) {
-        Ok(value)
-    } else {
-        Err(Usage(format!("--{name} {value}: must lie between 0 and {top}")))
-    }
-}
-
-fn positive(name: &str, value: f64) -> Result<f64, Usage> {
-    if value > 0.0 && value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Usage(format!("--{name} {value}: must be positive")))
-    }
 }
 
 impl FinetuneArgs {

@@ -2,7 +2,6 @@
 
 mod config;
 mod freezing;
-mod metrics;
 mod objective;
 mod prefix;
 mod state;
@@ -12,11 +11,10 @@ mod train;
 
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use lectern::{
-    commands::{check_free, claim_folder, judge, tokenise, write_report},
+    commands::{claim_folder, judge, tokenise, write_report},
     data::{Example, SplitFiles, Splits},
-    files::remove_unfinished,
     hub::resolve,
     models::{Teacher, TeacherSettings},
     training::Checkpoint,
@@ -26,14 +24,12 @@ use tracing::info;
 pub use config::{BestBy, FinetuneConfig, Trainable};
 
 use self::{freezing::freeze, objective::Objective, train::Training};
-
-/// In the output folder while a fine-tuning is under way.
-const CHECKPOINT: &str = "checkpoint.safetensors";
+use crate::output::{CHECKPOINT, check_output};
 
 /// Trains with AdamW, keeps the weights that are best on dev, and prints the reports.
 pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::set_num_threads(config.threads as i32);
-    check_output(config)?;
+    check_output(&config.output, config.resume, "fine-tuning")?;
     let encoder = resolve(&config.encoder)?;
     let data = Splits::read(SplitFiles {
         train: &config.train,
@@ -72,27 +68,6 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     Training::begin(config, &data, &tokens, &teacher, frozen, objective, &checkpoint)?.run()?;
     report(config, &data)?;
     checkpoint.remove().with_context(|| format!("cannot remove {}", checkpoint.path().display()))
-}
-
-/// Refuses an output folder that is not this fine-tuning's to write to.
-fn check_output(config: &FinetuneConfig) -> anyhow::Result<()> {
-    let folder = &config.output;
-    let has = |name: &str| folder.join(name).exists();
-    match (config.resume, has(CHECKPOINT)) {
-        (false, false) => Ok(check_free(folder)?),
-        (false, true) => bail!(
-            "{}: holds a fine-tuning that was not finished; go on with --resume, or choose another --output",
-            folder.display()
-        ),
-        (true, false) if has("model.safetensors") => {
-            bail!("{}: nothing to resume, this fine-tuning was finished", folder.display())
-        }
-        (true, unfinished) => {
-            remove_unfinished(folder)
-                .with_context(|| format!("cannot tidy {}", folder.display()))?;
-            if unfinished { Ok(()) } else { Ok(check_free(folder)?) }
-        }
-    }
 }
 
 /// What examples say, whatever file they came from.

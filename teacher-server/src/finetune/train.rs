@@ -12,9 +12,10 @@ use serde_json::json;
 use tracing::info;
 
 use super::{
-    config::FinetuneConfig, freezing::rate, metrics::MetricsFile, objective::Objective,
-    prefix::PartlyFrozen, state::State,
+    config::FinetuneConfig, freezing::rate, objective::Objective, prefix::PartlyFrozen,
+    state::State,
 };
+use crate::metrics_file::MetricsFile;
 
 /// A fine-tuning under way.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl<'a> Training<'a> {
         let examples: Vec<&Tokens> = tokens.iter().chain(&dev).collect();
         let model = PartlyFrozen::new(teacher, frozen, &examples, config.prefix_cache)?;
         Ok(Self {
-            metrics: MetricsFile::open(&config.output, state.step)?,
+            metrics: MetricsFile::open(&config.output, Some(state.step))?,
             schedule: Schedule { decay: config.schedule, warm_up, total },
             config,
             data,

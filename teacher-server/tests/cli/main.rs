@@ -4,6 +4,7 @@
 
 mod finetuning;
 mod hub;
+mod pretraining;
 mod served;
 mod store;
 mod support;

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::super::{
     super::{
         Activation, Builder, ModelError,
-        head::{FamilyHead, Pool},
+        head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides, initializer_range,
     post_norm::Sizes,
@@ -16,6 +17,7 @@ use super::Deberta;
 
 /// The part of `config.json` that decides the shape of the computation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "four switches of config.json")]
 pub(in super::super) struct DebertaConfig {
     hidden_size: i64,
     num_hidden_layers: usize,
@@ -50,6 +52,9 @@ pub(in super::super) struct DebertaConfig {
     position_biased_input: bool,
     #[serde(default)]
     conv_kernel_size: i64,
+    /// Which of two names the head of its language model has.
+    #[serde(default = "yes", skip_serializing)]
+    legacy: bool,
     embedding_size: Option<i64>,
     pooler_hidden_size: Option<i64>,
 }
@@ -219,6 +224,31 @@ impl Architecture for DebertaConfig {
 
     fn encoder_class(&self) -> &'static str {
         "DebertaV2Model"
+    }
+
+    fn masked_head(&self) -> Option<MaskedHead> {
+        let [dense, norm, bias] = if self.legacy {
+            [
+                "cls.predictions.transform.dense",
+                "cls.predictions.transform.LayerNorm",
+                "cls.predictions.bias",
+            ]
+        } else {
+            [
+                "lm_predictions.lm_head.dense",
+                "lm_predictions.lm_head.LayerNorm",
+                "lm_predictions.lm_head.bias",
+            ]
+        };
+        Some(MaskedHead {
+            class: "DebertaV2ForMaskedLM",
+            dense,
+            dense_bias: true,
+            activation: self.hidden_act,
+            norm: HeadNorm { name: norm, epsilon: self.layer_norm_eps, bias: true },
+            width: self.hidden_size,
+            bias,
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

@@ -8,6 +8,7 @@ use super::super::{
     super::{
         Activation, Builder, ModelError, Pooling,
         head::{FamilyHead, HeadNorm, Pool},
+        masked_lm::MaskedHead,
     },
     Architecture, Checked, Encoder, all_positive, as_json, divides, initializer_range,
 };
@@ -271,6 +272,18 @@ impl Architecture for ModernBertConfig {
 
     fn encoder_class(&self) -> &'static str {
         "ModernBertModel"
+    }
+
+    fn masked_head(&self) -> Option<MaskedHead> {
+        Some(MaskedHead {
+            class: "ModernBertForMaskedLM",
+            dense: "head.dense",
+            dense_bias: self.biases.classifier,
+            activation: self.classifier_activation,
+            norm: HeadNorm { name: "head.norm", epsilon: self.norm_eps, bias: self.biases.norm },
+            width: self.hidden_size,
+            bias: "decoder.bias",
+        })
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {

@@ -12,14 +12,15 @@ use serde_json::Value;
 
 /// The file, open at its end.
 #[derive(Debug)]
-pub(super) struct MetricsFile {
+pub(crate) struct MetricsFile {
     file: File,
     path: PathBuf,
 }
 
 impl MetricsFile {
-    /// In `folder`, without the lines of steps beyond `step`: those will be taken again.
-    pub(super) fn open(folder: &Path, step: usize) -> anyhow::Result<Self> {
+    /// In `folder`, without the lines of steps beyond `last`, which will be taken again; without any where there is no
+    /// last.
+    pub(crate) fn open(folder: &Path, last: Option<usize>) -> anyhow::Result<Self> {
         let path = folder.join("metrics.jsonl");
         let said = || format!("cannot write {}", path.display());
         let before = match fs::read_to_string(&path) {
@@ -29,7 +30,8 @@ impl MetricsFile {
         let is_before = |line: &&str| {
             // A line that a kill cut short is none.
             let line: Option<Value> = serde_json::from_str(line).ok();
-            line.and_then(|line| line["step"].as_u64()).is_some_and(|at| at as usize <= step)
+            line.and_then(|line| line["step"].as_u64())
+                .is_some_and(|at| last.is_some_and(|last| at as usize <= last))
         };
         let mut kept = String::new();
         for line in before.lines().filter(is_before) {
@@ -42,7 +44,7 @@ impl MetricsFile {
     }
 
     /// Adds a line, whose `step` is that of the evaluation.
-    pub(super) fn add(&mut self, metrics: &Value) -> anyhow::Result<()> {
+    pub(crate) fn add(&mut self, metrics: &Value) -> anyhow::Result<()> {
         writeln!(self.file, "{metrics}")
             .with_context(|| format!("cannot add to {}", self.path.display()))
     }
