@@ -6,7 +6,7 @@ use std::{path::Path, time::Instant};
 use anyhow::Result;
 use lectern::{
     data::{LabelSet, epoch_batches},
-    models::{Classifier as _, HeadKind, Pooling, Teacher, TeacherSettings, TokenBatch},
+    models::{HeadKind, Pooling, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
     training::{Optimizer, OptimizerKind, clip_by_norm},
 };
