@@ -11,10 +11,10 @@ use tch::Device;
 
 use super::{
     Builder, MaskedLm, ModelError, Parameters, PermutationLm,
+    encoder_folder::{canonical_names, is_left_over, tokenizer_of, write_tokenizer},
     encoders::{Architecture, architecture},
     folder::{malformed, name, read_json, write_text},
     permutation_lm,
-    teacher::{canonical_names, is_left_over, tokenizer_of, write_tokenizer},
     weights::{bytes, find_weights, write_weights},
 };
 use crate::text::{Tokenizer, mask_token};

@@ -6,6 +6,7 @@ mod arithmetic;
 mod batch;
 pub mod bilstm;
 mod classifier;
+mod encoder_folder;
 mod encoders;
 mod fingerprint;
 mod folder;
