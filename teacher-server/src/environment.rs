@@ -4,7 +4,7 @@
 use std::{env, io, os::unix::process::CommandExt as _, process::Command};
 
 /// Name and value.
-pub const VARIABLES: [(&str, &str); 3] = [
+pub const VARIABLES: [(&str, &str); 4] = [
     // Compiled products that oneDNN keeps, 0.3 MiB and more each, 1,024 unless told. A forward pass needs
     // four, again in every layer; compiling them costs a hundredth of the pass.
     ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"),
@@ -12,6 +12,9 @@ pub const VARIABLES: [(&str, &str); 3] = [
     ("LRU_CACHE_CAPACITY", "16"),
     // Heaps of glibc, up to eight a core unless told. With one, forward passes reuse what loading freed.
     ("MALLOC_ARENA_MAX", "1"),
+    // From this size on, a tensor has pages of its own, which go back when it does. Unless told, glibc raises the size as
+    // large tensors come and go, and loading leaves holes; much smaller, and activations are mapped anew in every layer.
+    ("MALLOC_MMAP_THRESHOLD_", "16777216"),
 ];
 
 /// Starts this program again in this process, with the [`VARIABLES`] that are not set yet, as nothing else
