@@ -32,7 +32,7 @@ impl Worded {
 ///
 /// A word is what the tokenizer splits text into before it looks for pieces: what stands between white space, without
 /// punctuation where the tokenizer sets that apart. BERT's takes each Chinese character for a word. Tokenizers that do not
-/// split where no space is have a whole Chinese sentence for a word; there each piece of an [unspaced](is_unspaced) script
+/// split where no space is have a whole Chinese sentence for a word; there each piece of an unspaced script
 /// is one. No dictionary is asked.
 #[derive(Debug)]
 pub struct WordReader {
