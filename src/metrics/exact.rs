@@ -1,5 +1,5 @@
-//! Float64 in JSON to the last bit, for `#[serde(with = "exact")]`: as text, because the parser of JSON numbers rounds
-//! the longest of them wrong.
+//! Any float64 in JSON, for `#[serde(with = "exact")]`: as text, because JSON has no number for a score of minus infinity,
+//! which an undefined one counts as.
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
