@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::{
     ModelError,
-    encoders::Architecture,
+    encoders::{Architecture, Facts},
     folder::{malformed, write_text},
 };
 use crate::text::Tokenizer;
@@ -18,18 +18,19 @@ pub(super) fn tokenizer_of(
     architecture: &dyn Architecture,
     max_length: usize,
 ) -> Result<Tokenizer, ModelError> {
-    let longest = architecture.longest_input().unwrap_or(usize::MAX);
+    let Facts { longest_input, vocabulary, .. } = architecture.facts();
+    let longest = longest_input.unwrap_or(usize::MAX);
     if max_length < 3 || max_length > longest {
         let cause =
             format!("maximum length {max_length} must lie between 3 and the encoder's {longest}");
         return Err(malformed(&folder.join("config.json"), cause));
     }
     let tokenizer = Tokenizer::from_folder(folder, max_length)?;
-    if tokenizer.vocabulary_size() as i64 > architecture.vocabulary() {
+    if tokenizer.vocabulary_size() as i64 > vocabulary {
         let cause = format!(
             "tokenizer has {} ids, the word table only {} rows: they are not of one model",
             tokenizer.vocabulary_size(),
-            architecture.vocabulary()
+            vocabulary
         );
         return Err(malformed(folder, cause));
     }

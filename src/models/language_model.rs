@@ -12,7 +12,7 @@ use tch::Device;
 use super::{
     Builder, MaskedLm, ModelError, Parameters, PermutationLm,
     encoder_folder::{canonical_names, is_left_over, tokenizer_of, write_tokenizer},
-    encoders::{Architecture, architecture},
+    encoders::{Architecture, Facts, architecture},
     folder::{malformed, name, read_json, write_text},
     permutation_lm,
     weights::{bytes, find_weights, write_weights},
@@ -57,7 +57,7 @@ impl LanguageModel {
         let tokenizer = tokenizer_of(folder, architecture.as_ref(), max_length)?;
         let mask = mask_token(folder, &tokenizer)?;
         let (weights, tensors) = find_weights(folder)?;
-        let prefix = architecture.prefix();
+        let prefix = architecture.facts().prefix;
         let builder = Builder::from_weights(canonical_names(tensors, prefix), &weights, device)
             .with_left_over(move |name| name.strip_prefix(prefix).is_none_or(is_left_over));
         let (class, objective) = if let Some(head) = architecture.masked_head() {
@@ -123,7 +123,7 @@ impl LanguageModel {
     /// Name, class and size, for people.
     pub fn description(&self) -> String {
         let name = name(&self.folder).unwrap_or_else(|| "encoder".to_owned());
-        let (depth, width) = (self.architecture.depth(), self.architecture.width());
+        let Facts { depth, width, .. } = self.architecture.facts();
         format!("{name}, {}, {depth} layers x {width}", self.class)
     }
 

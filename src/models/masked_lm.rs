@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::{
     Activation, Builder, Init, ModelError, TokenBatch,
-    encoders::{Architecture, Encoder},
+    encoders::{Architecture, Encoder, Facts},
     head::HeadNorm,
     layers::LayerNorm,
     linear::Linear,
@@ -50,8 +50,8 @@ impl MaskedLm {
         builder: &Builder,
     ) -> Result<Self, ModelError> {
         let encoder = architecture.build(builder)?;
-        let (width, vocabulary) = (architecture.width(), architecture.vocabulary());
-        let init = Init::Normal(architecture.initializer_range());
+        let Facts { width, vocabulary, initializer_range, .. } = architecture.facts();
+        let init = Init::Normal(initializer_range);
         let dense = if head.dense_bias {
             Linear::new(builder, head.dense, width, head.width, init, Init::Zeros)?
         } else {

@@ -39,7 +39,7 @@ impl PermutationLm {
         builder: &Builder,
     ) -> Result<Option<Self>, ModelError> {
         let Some(streams) = architecture.build_two_streams(builder)? else { return Ok(None) };
-        let bias = builder.get("lm_loss.bias", &[architecture.vocabulary()], Init::Zeros)?;
+        let bias = builder.get("lm_loss.bias", &[architecture.facts().vocabulary], Init::Zeros)?;
         Ok(Some(Self { streams, bias }))
     }
 

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 use super::{
     Arithmetic, Builder, Classifier, HeadKind, Init, ModelError, Parameters, TokenBatch,
     encoder_folder::{canonical_names, is_left_over, tokenizer_of, write_tokenizer},
-    encoders::{Architecture, Encoder, architecture},
+    encoders::{Architecture, Encoder, Facts, architecture},
     fingerprint::Parts,
     folder::{name, read_json, write_text},
     head::Head,
@@ -86,7 +86,7 @@ impl Teacher {
     ) -> Result<Self, ModelError> {
         let config: Value = read_json(&folder.join("config.json"))?;
         let architecture = architecture(folder, &config)?;
-        let head = Init::Normal(architecture.initializer_range());
+        let head = Init::Normal(architecture.facts().initializer_range);
         Self::build(folder, config, architecture, settings, labels, device, head)
     }
 
@@ -101,7 +101,7 @@ impl Teacher {
     ) -> Result<Self, ModelError> {
         let tokenizer = tokenizer_of(folder, architecture.as_ref(), settings.max_length)?;
         let (path, tensors) = find_weights(folder)?;
-        let prefix = architecture.prefix();
+        let prefix = architecture.facts().prefix;
         let mut tensors = canonical_names(tensors, prefix);
         if !matches!(head, Init::Required) {
             // Another task's head must not be taken for this one's.
@@ -110,7 +110,7 @@ impl Teacher {
         let builder = Builder::from_weights(tensors, &path, device)
             .with_left_over(move |name| name.strip_prefix(prefix).is_none_or(is_left_over));
         let encoder = architecture.build(&builder)?;
-        let (hidden, classes) = (architecture.width(), labels.len() as i64);
+        let (hidden, classes) = (architecture.facts().width, labels.len() as i64);
         let head = Head::new(&builder, settings.head, architecture.head(), hidden, classes, head)?;
         let parameters = builder.finish()?;
         let folder = folder.to_owned();
@@ -206,7 +206,7 @@ impl Teacher {
     /// Family and size, for people.
     pub fn architecture(&self) -> String {
         let family = self.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let (depth, width) = (self.architecture.depth(), self.architecture.width());
+        let Facts { depth, width, .. } = self.architecture.facts();
         format!("{family}, {depth} layers x {width}, {}", self.settings.head)
     }
 
@@ -222,7 +222,7 @@ impl Teacher {
 
     /// `H`, the size of a hidden state.
     pub fn width(&self) -> usize {
-        self.architecture.width() as usize
+        self.architecture.facts().width as usize
     }
 
     /// Name of the encoder's table of word embeddings.
@@ -245,7 +245,7 @@ impl Teacher {
     /// Whether a parameter is of the encoder, and not of the head.
     pub fn is_of_encoder(&self, parameter: &str) -> bool {
         let head = matches!(self.settings.head, HeadKind::Family).then(|| self.architecture.head());
-        parameter.starts_with(self.architecture.prefix())
+        parameter.starts_with(self.architecture.facts().prefix)
             && !head.is_some_and(|head| parameter.starts_with(head.dense))
     }
 
@@ -271,7 +271,7 @@ impl Teacher {
     fn fingerprint_in(&self, arithmetic: &str) -> Result<Fingerprint, ModelError> {
         let mut parts = Parts::default();
         let (family, shape) =
-            (self.architecture.classifier_class(), self.architecture.computation());
+            (self.architecture.facts().classifier_class, self.architecture.computation());
         let outputs = json!([self.labels.task(), self.labels.names()]);
         let settings = json!([self.settings, arithmetic, family, shape, outputs]);
         parts.add(PREPROCESSING_VERSION.as_bytes());
@@ -317,9 +317,9 @@ impl Teacher {
         config["id2label"] = id2label.into();
         config["label2id"] = label2id.into();
         config["architectures"] = match self.settings.head {
-            HeadKind::Family => json!([self.architecture.classifier_class()]),
+            HeadKind::Family => json!([self.architecture.facts().classifier_class]),
             HeadKind::Linear { .. } | HeadKind::Mlp { .. } => {
-                json!([self.architecture.encoder_class()])
+                json!([self.architecture.facts().encoder_class])
             }
         };
         config["problem_type"] = json!(self.labels.task().problem_type());

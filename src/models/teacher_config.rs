@@ -22,7 +22,7 @@ pub(super) fn settings(
             malformed(&folder.join("config.json"), format!("`lectern`: {cause}"))
         });
     }
-    let limits = [architecture.longest_input(), stated_max_length(folder)];
+    let limits = [architecture.facts().longest_input, stated_max_length(folder)];
     let max_length = limits.into_iter().flatten().min();
     Ok(TeacherSettings { head: HeadKind::Family, max_length: max_length.unwrap_or(UNLIMITED) })
 }

@@ -142,11 +142,7 @@ impl Checkpoint {
                 header.version
             )));
         }
-        // Through text as the others were: the parser of numbers may be off by a last bit.
-        let now =
-            serde_json::to_string(&self.settings).and_then(|text| serde_json::from_str(&text));
-        let now = now.map_err(|cause| self.unreadable(cause))?;
-        let differences = differences(&header.settings, &now);
+        let differences = differences(&header.settings, &self.settings);
         if !differences.is_empty() {
             return Err(CheckpointError::Settings { path: self.path.clone(), differences });
         }

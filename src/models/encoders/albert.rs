@@ -16,7 +16,7 @@ use super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
     initializer_range, layer_norm_eps,
     post_norm::{Layer, Names, Sizes},
@@ -115,33 +115,19 @@ impl Checked for AlbertConfig {
 }
 
 impl Architecture for AlbertConfig {
-    fn prefix(&self) -> &'static str {
-        "albert."
-    }
-
-    /// The number that follows is a group's.
-    fn layers(&self) -> &'static str {
-        "albert.encoder.albert_layer_groups."
-    }
-
-    fn depth(&self) -> usize {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some(self.max_position_embeddings as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "albert.",
+            // The number that follows is a group's.
+            layers: "albert.encoder.albert_layer_groups.",
+            depth: self.num_hidden_layers,
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: Some(self.max_position_embeddings as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: "AlbertForSequenceClassification",
+            encoder_class: "AlbertModel",
+        }
     }
 
     fn head(&self) -> FamilyHead {
@@ -154,14 +140,6 @@ impl Architecture for AlbertConfig {
             norm: None,
             output: "classifier",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "AlbertForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "AlbertModel"
     }
 
     fn masked_head(&self) -> Option<MaskedHead> {
@@ -199,11 +177,11 @@ impl Architecture for AlbertConfig {
         let inner = self.inner_group_num;
         let mut layers = Vec::new();
         for group in 0..self.num_hidden_groups {
-            let prefix = format!("{}{group}.albert_layers.", self.layers());
+            let prefix = format!("{}{group}.albert_layers.", self.facts().layers);
             layers.extend(Layer::many(builder, &prefix, inner, &NAMES, sizes)?);
         }
         let of_group = |group: usize| -> Range<usize> { group * inner..(group + 1) * inner };
-        let runs = (0..self.depth()).map(|layer| of_group(self.group(layer))).collect();
+        let runs = (0..self.facts().depth).map(|layer| of_group(self.group(layer))).collect();
         Ok(Box::new(Stack::shared(embeddings, layers, runs, sizes)))
     }
 
@@ -212,7 +190,7 @@ impl Architecture for AlbertConfig {
     }
 
     fn layer_of(&self, name: &str) -> Option<usize> {
-        let group = name.strip_prefix(self.layers())?.split('.').next()?.parse().ok()?;
+        let group = name.strip_prefix(self.facts().layers)?.split('.').next()?.parse().ok()?;
         self.first_of(group)
     }
 

@@ -9,7 +9,7 @@ use super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
     initializer_range, layer_norm_eps,
     post_norm::{Layer, Names, Sizes},
@@ -64,32 +64,18 @@ impl Checked for BertConfig {
 }
 
 impl Architecture for BertConfig {
-    fn prefix(&self) -> &'static str {
-        "bert."
-    }
-
-    fn layers(&self) -> &'static str {
-        "bert.encoder.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some(self.max_position_embeddings as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "bert.",
+            layers: "bert.encoder.layer.",
+            depth: self.num_hidden_layers,
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: Some(self.max_position_embeddings as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: "BertForSequenceClassification",
+            encoder_class: "BertModel",
+        }
     }
 
     fn head(&self) -> FamilyHead {
@@ -102,14 +88,6 @@ impl Architecture for BertConfig {
             dropout_before: false,
             output: "classifier",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "BertForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "BertModel"
     }
 
     fn masked_head(&self) -> Option<MaskedHead> {
@@ -139,7 +117,8 @@ impl Architecture for BertConfig {
             epsilon: self.layer_norm_eps,
         };
         let embeddings = Embeddings::new(builder, "bert.embeddings", tables)?;
-        let layers = Layer::many(builder, self.layers(), self.depth(), &Names::BERT, sizes)?;
+        let Facts { layers, depth, .. } = self.facts();
+        let layers = Layer::many(builder, layers, depth, &Names::BERT, sizes)?;
         Ok(Box::new(Stack::new(embeddings, layers, sizes)))
     }
 

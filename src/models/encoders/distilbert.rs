@@ -12,7 +12,7 @@ use super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, Segments, Tables},
     initializer_range, layer_norm_eps,
     post_norm::{Layer, Names, Sizes},
@@ -73,32 +73,18 @@ impl Checked for DistilBertConfig {
 }
 
 impl Architecture for DistilBertConfig {
-    fn prefix(&self) -> &'static str {
-        "distilbert."
-    }
-
-    fn layers(&self) -> &'static str {
-        "distilbert.transformer.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.n_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.dim
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some(self.max_position_embeddings as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "distilbert.",
+            layers: "distilbert.transformer.layer.",
+            depth: self.n_layers,
+            width: self.dim,
+            vocabulary: self.vocab_size,
+            longest_input: Some(self.max_position_embeddings as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: "DistilBertForSequenceClassification",
+            encoder_class: "DistilBertModel",
+        }
     }
 
     fn head(&self) -> FamilyHead {
@@ -111,14 +97,6 @@ impl Architecture for DistilBertConfig {
             norm: None,
             output: "classifier",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "DistilBertForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "DistilBertModel"
     }
 
     fn masked_head(&self) -> Option<MaskedHead> {
@@ -144,7 +122,8 @@ impl Architecture for DistilBertConfig {
             epsilon: sizes.epsilon,
         };
         let embeddings = Embeddings::new(builder, "distilbert.embeddings", tables)?;
-        let layers = Layer::many(builder, self.layers(), self.depth(), &NAMES, sizes)?;
+        let Facts { layers, depth, .. } = self.facts();
+        let layers = Layer::many(builder, layers, depth, &NAMES, sizes)?;
         Ok(Box::new(Stack::new(embeddings, layers, sizes)))
     }
 

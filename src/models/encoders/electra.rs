@@ -14,7 +14,7 @@ use super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
     initializer_range, layer_norm_eps,
     post_norm::{Layer, Names, Sizes},
@@ -71,32 +71,18 @@ impl Checked for ElectraConfig {
 }
 
 impl Architecture for ElectraConfig {
-    fn prefix(&self) -> &'static str {
-        "electra."
-    }
-
-    fn layers(&self) -> &'static str {
-        "electra.encoder.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some(self.max_position_embeddings as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "electra.",
+            layers: "electra.encoder.layer.",
+            depth: self.num_hidden_layers,
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: Some(self.max_position_embeddings as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: "ElectraForSequenceClassification",
+            encoder_class: "ElectraModel",
+        }
     }
 
     /// The activation is GELU whatever `hidden_act` says.
@@ -110,14 +96,6 @@ impl Architecture for ElectraConfig {
             norm: None,
             output: "classifier.out_proj",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "ElectraForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "ElectraModel"
     }
 
     /// The generator's. The activation is GELU whatever `hidden_act` says.
@@ -152,7 +130,8 @@ impl Architecture for ElectraConfig {
             let name = "electra.embeddings_project";
             embeddings = embeddings.projected(builder, name, self.hidden_size)?;
         }
-        let layers = Layer::many(builder, self.layers(), self.depth(), &Names::BERT, sizes)?;
+        let Facts { layers, depth, .. } = self.facts();
+        let layers = Layer::many(builder, layers, depth, &Names::BERT, sizes)?;
         Ok(Box::new(Stack::new(embeddings, layers, sizes)))
     }
 

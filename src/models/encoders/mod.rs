@@ -44,39 +44,37 @@ const FAMILIES: &[(&str, Read)] = &[
 
 type Read = fn(&Path, &Value) -> Result<Box<dyn Architecture>, ModelError>;
 
-/// What `config.json` says of an encoder, and how the family names and lays out its parameters.
-pub(super) trait Architecture: Debug + Send {
+/// What others need to know of an encoder before it is built.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
     /// What all names of the encoder's tensors begin with in a `ForSequenceClassification` checkpoint, with the
     /// dot: `bert.`. A bare encoder's checkpoint lacks it.
-    fn prefix(&self) -> &'static str;
-
-    /// What names of the parameters of layer `i` begin with, before the number and a dot:
-    /// `bert.encoder.layer.`.
-    fn layers(&self) -> &'static str;
-
+    pub(super) prefix: &'static str,
+    /// What names of the parameters of a layer begin with, before the number and a dot: `bert.encoder.layer.`.
+    pub(super) layers: &'static str,
     /// Number of layers.
-    fn depth(&self) -> usize;
-
+    pub(super) depth: usize,
     /// `H`.
-    fn width(&self) -> i64;
-
+    pub(super) width: i64,
     /// Rows of the word table.
-    fn vocabulary(&self) -> i64;
-
+    pub(super) vocabulary: i64,
     /// Longest input in tokens; `None` where positions are relative and nothing ends.
-    fn longest_input(&self) -> Option<usize>;
-
+    pub(super) longest_input: Option<usize>,
     /// Standard deviation of new weights.
-    fn initializer_range(&self) -> f64;
+    pub(super) initializer_range: f64,
+    /// The class of `transformers` for encoder and head: `BertForSequenceClassification`.
+    pub(super) classifier_class: &'static str,
+    /// The class of `transformers` for the encoder alone.
+    pub(super) encoder_class: &'static str,
+}
+
+/// What `config.json` says of an encoder, and how the family names and lays out its parameters.
+pub(super) trait Architecture: Debug + Send {
+    /// Names and sizes.
+    fn facts(&self) -> Facts;
 
     /// The head that the family's `ForSequenceClassification` has.
     fn head(&self) -> FamilyHead;
-
-    /// The class of `transformers` for encoder and head: `BertForSequenceClassification`.
-    fn classifier_class(&self) -> &'static str;
-
-    /// The class of `transformers` for the encoder alone.
-    fn encoder_class(&self) -> &'static str;
 
     /// Takes the encoder's parameters from `builder`.
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError>;
@@ -99,19 +97,19 @@ pub(super) trait Architecture: Debug + Send {
 
     /// Name of the table of word embeddings.
     fn word_table(&self) -> String {
-        format!("{}embeddings.word_embeddings.weight", self.prefix())
+        format!("{}embeddings.word_embeddings.weight", self.facts().prefix)
     }
 
     /// The layer that a parameter belongs to, the first if several share it; `None` for embeddings, what is added
     /// to every layer's scores, and heads.
     fn layer_of(&self, name: &str) -> Option<usize> {
-        name.strip_prefix(self.layers())?.split('.').next()?.parse().ok()
+        name.strip_prefix(self.facts().layers)?.split('.').next()?.parse().ok()
     }
 
     /// The layers before which the encoder can be cut in two that share no parameter of a layer: every one, unless
     /// layers share theirs. 0 and the depth are always among them.
     fn cuts(&self) -> Vec<usize> {
-        (0..=self.depth()).collect()
+        (0..=self.facts().depth).collect()
     }
 }
 

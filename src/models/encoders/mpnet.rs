@@ -20,7 +20,7 @@ use super::{
         linear::Kernels,
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json,
     attention::Shape,
     divides,
     embeddings::{Embeddings, Numbering, Segments, Tables},
@@ -106,44 +106,22 @@ impl Checked for MpNetConfig {
 }
 
 impl Architecture for MpNetConfig {
-    fn prefix(&self) -> &'static str {
-        "mpnet."
-    }
-
-    fn layers(&self) -> &'static str {
-        "mpnet.encoder.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some((self.max_position_embeddings - PADDING - 1) as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "mpnet.",
+            layers: "mpnet.encoder.layer.",
+            depth: self.num_hidden_layers,
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: Some((self.max_position_embeddings - PADDING - 1) as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: "MPNetForSequenceClassification",
+            encoder_class: "MPNetModel",
+        }
     }
 
     fn head(&self) -> FamilyHead {
         HEAD
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "MPNetForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "MPNetModel"
     }
 
     /// The activation is GELU whatever `hidden_act` says.
@@ -170,7 +148,8 @@ impl Architecture for MpNetConfig {
             epsilon: self.layer_norm_eps,
         };
         let embeddings = Embeddings::new(builder, "mpnet.embeddings", tables)?;
-        let layers = Layer::many(builder, self.layers(), self.depth(), &NAMES, sizes)?;
+        let Facts { layers, depth, .. } = self.facts();
+        let layers = Layer::many(builder, layers, depth, &NAMES, sizes)?;
         let distances = "mpnet.encoder.relative_attention_bias.weight";
         Ok(Box::new(MpNet {
             stack: Stack::new(embeddings, layers, sizes),

@@ -14,7 +14,7 @@ use super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides,
     embeddings::{Embeddings, Numbering, PositionEmbedding, Segments, Tables},
     initializer_range, layer_norm_eps,
     post_norm::{Layer, Names, Sizes},
@@ -107,50 +107,28 @@ pub(super) const HEAD: FamilyHead = FamilyHead {
 };
 
 impl Architecture for RobertaConfig {
-    fn prefix(&self) -> &'static str {
-        "roberta."
-    }
-
-    fn layers(&self) -> &'static str {
-        "roberta.encoder.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some((self.max_position_embeddings - self.pad_token_id - 1) as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "roberta.",
+            layers: "roberta.encoder.layer.",
+            depth: self.num_hidden_layers,
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: Some((self.max_position_embeddings - self.pad_token_id - 1) as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: match self.model_type {
+                Variant::Roberta => "RobertaForSequenceClassification",
+                Variant::XlmRoberta => "XLMRobertaForSequenceClassification",
+            },
+            encoder_class: match self.model_type {
+                Variant::Roberta => "RobertaModel",
+                Variant::XlmRoberta => "XLMRobertaModel",
+            },
+        }
     }
 
     fn head(&self) -> FamilyHead {
         HEAD
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        match self.model_type {
-            Variant::Roberta => "RobertaForSequenceClassification",
-            Variant::XlmRoberta => "XLMRobertaForSequenceClassification",
-        }
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        match self.model_type {
-            Variant::Roberta => "RobertaModel",
-            Variant::XlmRoberta => "XLMRobertaModel",
-        }
     }
 
     /// The activation is GELU whatever `hidden_act` says.
@@ -180,7 +158,8 @@ impl Architecture for RobertaConfig {
             epsilon: self.layer_norm_eps,
         };
         let embeddings = Embeddings::new(builder, "roberta.embeddings", tables)?;
-        let layers = Layer::many(builder, self.layers(), self.depth(), &Names::BERT, sizes)?;
+        let Facts { layers, depth, .. } = self.facts();
+        let layers = Layer::many(builder, layers, depth, &Names::BERT, sizes)?;
         Ok(Box::new(Stack::new(embeddings, layers, sizes)))
     }
 

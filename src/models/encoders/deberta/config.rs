@@ -10,7 +10,7 @@ use super::super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides, initializer_range,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides, initializer_range,
     post_norm::Sizes,
 };
 use super::Deberta;
@@ -178,32 +178,18 @@ impl Checked for DebertaConfig {
 }
 
 impl Architecture for DebertaConfig {
-    fn prefix(&self) -> &'static str {
-        "deberta."
-    }
-
-    fn layers(&self) -> &'static str {
-        "deberta.encoder.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.num_hidden_layers
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        None
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "deberta.",
+            layers: "deberta.encoder.layer.",
+            depth: self.num_hidden_layers,
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: None,
+            initializer_range: self.initializer_range,
+            classifier_class: "DebertaV2ForSequenceClassification",
+            encoder_class: "DebertaV2Model",
+        }
     }
 
     fn head(&self) -> FamilyHead {
@@ -216,14 +202,6 @@ impl Architecture for DebertaConfig {
             dropout_before: self.pooler_dropout > 0.0,
             output: "classifier",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "DebertaV2ForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "DebertaV2Model"
     }
 
     fn masked_head(&self) -> Option<MaskedHead> {

@@ -111,7 +111,7 @@ impl Deberta {
         Ok(Self {
             words: table("embeddings.word_embeddings", config.vocab_size)?,
             norm: norm("embeddings.LayerNorm")?,
-            layers: (0..config.depth()).map(layer).collect::<Result<_, _>>()?,
+            layers: (0..config.facts().depth).map(layer).collect::<Result<_, _>>()?,
             positions: Positions::Trained {
                 table: table("encoder.rel_embeddings", 2 * distances.span)?,
                 norm: norm("encoder.LayerNorm")?,

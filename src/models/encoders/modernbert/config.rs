@@ -10,7 +10,7 @@ use super::super::{
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, all_positive, as_json, divides, initializer_range,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides, initializer_range,
 };
 use super::ModernBert;
 
@@ -219,32 +219,18 @@ impl Checked for ModernBertConfig {
 }
 
 impl Architecture for ModernBertConfig {
-    fn prefix(&self) -> &'static str {
-        "model."
-    }
-
-    fn layers(&self) -> &'static str {
-        "model.layers."
-    }
-
-    fn depth(&self) -> usize {
-        self.layer_types.len()
-    }
-
-    fn width(&self) -> i64 {
-        self.hidden_size
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        Some(self.max_position_embeddings as usize)
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "model.",
+            layers: "model.layers.",
+            depth: self.layer_types.len(),
+            width: self.hidden_size,
+            vocabulary: self.vocab_size,
+            longest_input: Some(self.max_position_embeddings as usize),
+            initializer_range: self.initializer_range,
+            classifier_class: "ModernBertForSequenceClassification",
+            encoder_class: "ModernBertModel",
+        }
     }
 
     fn head(&self) -> FamilyHead {
@@ -264,14 +250,6 @@ impl Architecture for ModernBertConfig {
             dropout_before: false,
             output: "classifier",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "ModernBertForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "ModernBertModel"
     }
 
     fn masked_head(&self) -> Option<MaskedHead> {
@@ -301,8 +279,8 @@ impl Architecture for ModernBertConfig {
     fn layer_of(&self, name: &str) -> Option<usize> {
         // The last layer's output is normalised; with that layer the norm is trained or frozen.
         if name.starts_with("model.final_norm.") {
-            return self.depth().checked_sub(1);
+            return self.facts().depth.checked_sub(1);
         }
-        name.strip_prefix(self.layers())?.split('.').next()?.parse().ok()
+        name.strip_prefix(self.facts().layers)?.split('.').next()?.parse().ok()
     }
 }

@@ -193,7 +193,7 @@ fn norm(builder: &Builder, part: &str, config: &ModernBertConfig) -> Result<Laye
 
 impl ModernBert {
     pub(super) fn new(builder: &Builder, config: &ModernBertConfig) -> Result<Self, ModelError> {
-        let (words, layers) = (config.word_table(), 0..config.depth());
+        let (words, layers) = (config.word_table(), 0..config.facts().depth);
         Ok(Self {
             words: builder.get(&words, &[config.vocab_size, config.hidden_size], Init::Required)?,
             norm: norm(builder, "embeddings.norm", config)?,

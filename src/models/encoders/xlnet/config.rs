@@ -8,8 +8,8 @@ use super::super::{
         Activation, Builder, ModelError,
         head::{FamilyHead, Pool},
     },
-    Architecture, Checked, Encoder, TwoStreams, all_positive, as_json, divides, initializer_range,
-    layer_norm_eps,
+    Architecture, Checked, Encoder, Facts, TwoStreams, all_positive, as_json, divides,
+    initializer_range, layer_norm_eps,
 };
 use super::XlNet;
 
@@ -100,32 +100,18 @@ impl Checked for XlNetConfig {
 }
 
 impl Architecture for XlNetConfig {
-    fn prefix(&self) -> &'static str {
-        "transformer."
-    }
-
-    fn layers(&self) -> &'static str {
-        "transformer.layer."
-    }
-
-    fn depth(&self) -> usize {
-        self.n_layer
-    }
-
-    fn width(&self) -> i64 {
-        self.d_model
-    }
-
-    fn vocabulary(&self) -> i64 {
-        self.vocab_size
-    }
-
-    fn longest_input(&self) -> Option<usize> {
-        None
-    }
-
-    fn initializer_range(&self) -> f64 {
-        self.initializer_range
+    fn facts(&self) -> Facts {
+        Facts {
+            prefix: "transformer.",
+            layers: "transformer.layer.",
+            depth: self.n_layer,
+            width: self.d_model,
+            vocabulary: self.vocab_size,
+            longest_input: None,
+            initializer_range: self.initializer_range,
+            classifier_class: "XLNetForSequenceClassification",
+            encoder_class: "XLNetModel",
+        }
     }
 
     fn head(&self) -> FamilyHead {
@@ -141,14 +127,6 @@ impl Architecture for XlNetConfig {
             dropout_before: false,
             output: "logits_proj",
         }
-    }
-
-    fn classifier_class(&self) -> &'static str {
-        "XLNetForSequenceClassification"
-    }
-
-    fn encoder_class(&self) -> &'static str {
-        "XLNetModel"
     }
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {
