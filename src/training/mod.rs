@@ -6,6 +6,7 @@ mod gradient;
 mod losses;
 mod optimizer;
 mod schedule;
+mod step;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -16,4 +17,5 @@ pub use gradient::{Gradient, clip_by_norm};
 pub use losses::{Loss, SoftTargets};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerKind};
 pub use schedule::{Decay, Schedule};
+pub use step::Step;
 pub use targets::HardTargets;

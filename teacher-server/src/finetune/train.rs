@@ -6,7 +6,7 @@ use lectern::{
     data::{Example, Splits, epoch_batches},
     models::Teacher,
     text::Tokens,
-    training::{Checkpoint, Gradient, Optimizer, OptimizerKind, Schedule, clip_by_norm, step_seed},
+    training::{Checkpoint, Optimizer, OptimizerKind, Schedule, Step},
 };
 use serde_json::json;
 use tracing::info;
@@ -36,16 +36,6 @@ pub(super) struct Training<'a> {
     state: State,
     /// Steps in an epoch.
     steps: usize,
-}
-
-/// What a step's batches came to.
-struct Step {
-    /// Mean over the step's examples.
-    loss: f64,
-    gradients: Vec<Gradient>,
-    /// Of all gradients together, before they were scaled down.
-    norm: f64,
-    examples: usize,
 }
 
 impl<'a> Training<'a> {
@@ -133,7 +123,8 @@ impl<'a> Training<'a> {
             let lr = config.lr * self.schedule.factor(self.state.step);
             self.optimizer.step(&step.gradients, lr)?;
             self.state.step += 1;
-            self.state.loss.add(step.loss * step.examples as f64, step.examples);
+            let examples = batches.iter().map(Vec::len).sum();
+            self.state.loss.add(step.loss * examples as f64, examples);
             progress.step(|| format!("loss {:.4}", self.state.loss.value()));
             if self.is_evaluation_due() {
                 self.evaluate(epoch + 1, lr)?;
@@ -150,25 +141,17 @@ impl<'a> Training<'a> {
         let config = self.config;
         let train = &self.data.train;
         let weight = self.objective.weight(batches.iter().flatten().map(|&i| &train[i]));
-        let mut loss = 0.0;
-        let mut sum: Option<Vec<Gradient>> = None;
-        for (i, batch) in batches.iter().enumerate() {
-            // Dropout is a function of seed and batch, so that a checkpoint needs no random state.
-            tch::manual_seed(step_seed(config.seed, first + i));
-            let tokens: Vec<&Tokens> = batch.iter().map(|&i| &self.tokens[i]).collect();
-            let examples: Vec<&Example> = batch.iter().map(|&i| &train[i]).collect();
-            let logits = self.model.forward(&tokens, config.dropout)?;
-            let part = self.objective.sum(&logits, &examples)?.f_div_scalar(weight)?;
-            loss += part.f_double_value(&[])?;
-            let gradients = self.optimizer.gradients(&part)?;
-            sum = Some(match sum {
-                None => gradients,
-                Some(sum) => self.optimizer.sum(sum, gradients)?,
-            });
-        }
-        let gradients = sum.unwrap_or_default();
-        let norm = clip_by_norm(&gradients, config.clip_norm)?;
-        Ok(Step { loss, gradients, norm, examples: batches.iter().map(Vec::len).sum() })
+        let parts = batches.iter().map(|batch| {
+            move || {
+                let tokens: Vec<&Tokens> = batch.iter().map(|&i| &self.tokens[i]).collect();
+                let examples: Vec<&Example> = batch.iter().map(|&i| &train[i]).collect();
+                let logits = self.model.forward(&tokens, config.dropout)?;
+                Ok::<_, anyhow::Error>(
+                    self.objective.sum(&logits, &examples)?.f_div_scalar(weight)?,
+                )
+            }
+        });
+        Step::sum(&self.optimizer, parts, (config.seed, first), config.clip_norm)
     }
 
     /// Stops before an update that would spoil the weights.
@@ -180,7 +163,7 @@ impl<'a> Training<'a> {
             None => "no weights were good enough to keep yet".to_owned(),
         };
         ensure!(
-            step.loss.is_finite() && step.norm.is_finite(),
+            step.is_finite(),
             "epoch {}, step {}: loss {} and gradient norm {} are not both finite; start anew with a lower --lr ({kept})",
             self.state.step / self.steps + 1,
             self.state.step + 1,

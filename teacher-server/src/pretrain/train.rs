@@ -9,9 +9,7 @@ use lectern::{
     models::LanguageModel,
     pretraining::Draw,
     text::Worded,
-    training::{
-        Checkpoint, Decay, Gradient, Optimizer, OptimizerKind, Schedule, clip_by_norm, step_seed,
-    },
+    training::{Checkpoint, Decay, Optimizer, OptimizerKind, Schedule, Step},
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -41,17 +39,6 @@ pub(super) struct Training<'a> {
     state: State,
     /// Steps in an epoch.
     steps: usize,
-}
-
-/// What a step's batches came to.
-struct Step {
-    /// Mean over the step's predicted tokens.
-    loss: f64,
-    gradients: Vec<Gradient>,
-    /// Of all gradients together, before they were scaled down.
-    norm: f64,
-    /// Predicted tokens.
-    count: usize,
 }
 
 impl<'a> Training<'a> {
@@ -122,7 +109,7 @@ impl<'a> Training<'a> {
         progress.advance(done, String::new);
         let mut lr = 0.0;
         for (i, batches) in batches.chunks(config.accumulate).enumerate().skip(done) {
-            let step = self.gradients(batches, epoch, first + i * config.accumulate)?;
+            let (step, count) = self.gradients(batches, epoch, first + i * config.accumulate)?;
             self.check(&step, epoch)?;
             // These weights have just shown themselves to be sound.
             if config.checkpoint_every.is_some_and(|n| self.state.step - self.saved >= n) {
@@ -131,38 +118,32 @@ impl<'a> Training<'a> {
             lr = config.lr * self.schedule.factor(self.state.step);
             self.optimizer.step(&step.gradients, lr)?;
             self.state.step += 1;
-            self.state.loss.add(step.loss * step.count as f64, step.count);
+            self.state.loss.add(step.loss * count as f64, count);
             progress.step(|| format!("loss {:.4}", self.state.loss.value()));
         }
         self.evaluate(epoch, lr)
     }
 
-    /// Loss and gradients of the mean over all predicted tokens of `batches`, whose first is the training's batch `first`.
+    /// Loss and gradients of the mean over all predicted tokens of `batches`, whose first is the training's batch `first`,
+    /// and how many tokens these are.
     fn gradients(
         &self,
         batches: &[Vec<usize>],
         epoch: usize,
         first: usize,
-    ) -> anyhow::Result<Step> {
+    ) -> anyhow::Result<(Step, usize)> {
+        let config = self.config;
         let hidden = batches.iter().map(|batch| self.hide(&self.corpus.train, batch, epoch));
         let hidden = hidden.collect::<anyhow::Result<Vec<_>>>()?;
         let count = hidden.iter().map(Hidden::count).sum::<usize>();
-        let mut loss = 0.0;
-        let mut sum: Option<Vec<Gradient>> = None;
-        for (i, hidden) in hidden.iter().enumerate() {
-            // Dropout is a function of seed and batch, so that a checkpoint needs no random state.
-            tch::manual_seed(step_seed(self.config.seed, first + i));
-            let part = hidden.loss(self.config.dropout)?.f_div_scalar(count as f64)?;
-            loss += part.f_double_value(&[])?;
-            let gradients = self.optimizer.gradients(&part)?;
-            sum = Some(match sum {
-                None => gradients,
-                Some(sum) => self.optimizer.sum(sum, gradients)?,
-            });
-        }
-        let gradients = sum.unwrap_or_default();
-        let norm = clip_by_norm(&gradients, self.config.clip_norm)?;
-        Ok(Step { loss, gradients, norm, count })
+        let parts = hidden.iter().map(|hidden| {
+            move || {
+                let sum = hidden.loss(config.dropout)?;
+                Ok::<_, anyhow::Error>(sum.f_div_scalar(count as f64)?)
+            }
+        });
+        let step = Step::sum(&self.optimizer, parts, (config.seed, first), config.clip_norm)?;
+        Ok((step, count))
     }
 
     fn hide(
@@ -180,7 +161,7 @@ impl<'a> Training<'a> {
     /// Stops before an update that would spoil the weights.
     fn check(&self, step: &Step, epoch: usize) -> anyhow::Result<()> {
         ensure!(
-            step.loss.is_finite() && step.norm.is_finite(),
+            step.is_finite(),
             "epoch {epoch}, step {}: loss {} and gradient norm {} are not both finite; start anew with a lower --lr (the \
              weights of step {} are in {})",
             self.state.step + 1,
