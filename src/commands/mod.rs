@@ -2,20 +2,24 @@
 //! text, progress, and how a program ends. Knows models by their [`Classifier`](crate::models::Classifier)
 //! face only.
 
+mod best_by;
 mod evaluate;
 mod exit;
+mod metrics_file;
 mod options;
 mod output;
 mod predict;
 mod progress;
 mod tokenise;
 
+pub use best_by::BestBy;
 pub use evaluate::{Evaluation, evaluate_model, judge, write_report};
 pub use exit::{Usage, run};
+pub use metrics_file::MetricsFile;
 pub use options::{
     ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, ThreadOptions, parse_device,
 };
-pub use output::{check_free, claim_folder};
+pub use output::{CHECKPOINT, check_free, check_output, claim_folder};
 pub use predict::{predict, predict_with};
 pub use progress::Progress;
 pub use tokenise::tokenise;

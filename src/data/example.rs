@@ -13,6 +13,16 @@ pub struct Example {
     pub target: Option<Target>,
 }
 
+/// What examples say, whatever file they came from: 16 hexadecimal digits of a hash.
+pub fn contents_hash(examples: &[Example]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for example in examples {
+        // Debug output quotes every text, so that no two lists of examples are written the same.
+        hasher.update(format!("{example:?}\n").as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
 /// A row as the file has it, before anyone knows which classes its labels are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {

@@ -20,7 +20,7 @@ mod tests;
 
 pub use columns::{Columns, LabelUse};
 pub use error::DataError;
-pub use example::{Example, RawLabel, Record, Target};
+pub use example::{Example, RawLabel, Record, Target, contents_hash};
 pub use labels::{LabelError, LabelSet};
 pub use read::{RecordStream, read_lines, read_records, stream_records};
 pub use resolve::Records;

@@ -1,4 +1,4 @@
-//! SGD, Adam and AdamW on named parameters, dense or row-sparse.
+//! SGD, Adam, AdamW and Adadelta on named parameters, dense or row-sparse, and the running average of what they come to.
 //!
 //! A sparse gradient, which an embedding lookup gives, touches only the rows of its batch: the rest of the table costs
 //! nothing and keeps its moments (the "lazy" variant of Adam; weight decay also reaches only touched rows).
@@ -27,12 +27,25 @@ pub enum OptimizerKind {
         /// `λ`; not applied to vectors, that is biases and normalisation weights.
         weight_decay: f64,
     },
+    /// Zeiler 2012 (arXiv 1212.5701), algorithm 1, with a learning rate as PyTorch has it; ε = 1e-6.
+    Adadelta {
+        /// `ρ`.
+        rho: f64,
+    },
 }
+
+/// `ε` of Adadelta.
+const ADADELTA_EPSILON: f64 = 1e-6;
+
+/// Steps between two updates of the running average. One reads and writes every value of the model, an embedding table
+/// included, which a sparse step does not.
+const AVERAGE_EVERY: i32 = 8;
 
 /// What the parts of a parameter's state are called in a checkpoint.
 const VALUE: &str = "value";
 const FIRST: &str = "first";
 const SECOND: &str = "second";
+const AVERAGE: &str = "average";
 
 /// Why state does not fit an optimizer.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +73,8 @@ pub struct Optimizer {
     step: i32,
     /// Of Adam and AdamW; made when first needed.
     fused: Option<FusedAdamW>,
+    /// Share of the running average that one step leaves, where there is an average.
+    decay: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -68,10 +83,11 @@ struct Parameter {
     value: Tensor,
     /// Factor of the learning rate.
     rate: f64,
-    /// Momentum or first moment; made when first needed.
+    /// Momentum, first moment, or Adadelta's squared steps; made when first needed.
     first: Option<Tensor>,
-    /// Second moment.
+    /// Second moment: squared gradients.
     second: Option<Tensor>,
+    average: Option<Tensor>,
 }
 
 impl Optimizer {
@@ -88,9 +104,19 @@ impl Optimizer {
                 rate: 1.0,
                 first: None,
                 second: None,
+                average: None,
             })
             .collect();
-        Self { kind, parameters, step: 0, fused: None }
+        Self { kind, parameters, step: 0, fused: None, decay: None }
+    }
+
+    /// Also keeps an exponential moving average of every parameter, `a ← d a + (1 - d) p` after each step with `decay` `d`,
+    /// brought up to date every eight steps with `d⁸`. As in Adam it begins with the first values instead of zero: after
+    /// `n` steps `d` is at most `(1 + n) / (10 + n)`, as TensorFlow's `ExponentialMovingAverage` has it.
+    #[must_use]
+    pub fn with_average(mut self, decay: f64) -> Self {
+        self.decay = Some(decay);
+        self
     }
 
     /// Gives each parameter, by its name, a learning rate of its own: `rate` times that of the step.
@@ -130,6 +156,11 @@ impl Optimizer {
                     part.sgd(momentum, lr)?;
                 }
             }
+            OptimizerKind::Adadelta { rho } => {
+                for part in &mut moving {
+                    part.adadelta(rho, lr)?;
+                }
+            }
             OptimizerKind::Adam | OptimizerKind::AdamW { .. } => {
                 let fused = match &mut self.fused {
                     Some(fused) => fused,
@@ -140,7 +171,38 @@ impl Optimizer {
                 }
             }
         }
-        moving.into_iter().try_for_each(Moving::put_back)
+        moving.into_iter().try_for_each(Moving::put_back)?;
+        match self.decay {
+            Some(decay) if self.step % AVERAGE_EVERY == 0 => self.average(decay),
+            _ => Ok(()),
+        }
+    }
+
+    fn average(&mut self, decay: f64) -> Result<(), TchError> {
+        let steps = f64::from(self.step);
+        let decay = decay.min((1.0 + steps) / (10.0 + steps)).powi(AVERAGE_EVERY);
+        for parameter in &mut self.parameters {
+            let value = parameter.value.f_detach()?;
+            match &mut parameter.average {
+                Some(average) => average.f_lerp_(&value, 1.0 - decay).map(drop)?,
+                none => *none = Some(value.f_detach_copy()?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchanges the parameters' values and their running averages, where there are any yet: to judge and to keep the
+    /// average, and once more to go on.
+    pub fn swap_average(&mut self) -> Result<(), TchError> {
+        let _no_grad = tch::no_grad_guard();
+        for parameter in &mut self.parameters {
+            if let Some(average) = &mut parameter.average {
+                let value = parameter.value.f_detach()?.f_detach_copy()?;
+                parameter.value.f_copy_(average)?;
+                average.f_copy_(&value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Steps taken so far.
@@ -151,8 +213,12 @@ impl Optimizer {
     /// Every value and moment, named for a checkpoint.
     pub(super) fn tensors(&self) -> Vec<(String, &Tensor)> {
         let parts = self.parameters.iter().flat_map(|p| {
-            let parts =
-                [(VALUE, Some(&p.value)), (FIRST, p.first.as_ref()), (SECOND, p.second.as_ref())];
+            let parts = [
+                (VALUE, Some(&p.value)),
+                (FIRST, p.first.as_ref()),
+                (SECOND, p.second.as_ref()),
+                (AVERAGE, p.average.as_ref()),
+            ];
             parts.map(|(part, tensor)| Some((format!("{part}/{}", p.name), tensor?)))
         });
         parts.flatten().collect()
@@ -177,7 +243,8 @@ impl Optimizer {
                     _ => Ok(tensor.map(|tensor| (name, tensor))),
                 }
             };
-            let (value, first, second) = (take(VALUE)?, take(FIRST)?, take(SECOND)?);
+            let (value, average) = (take(VALUE)?, take(AVERAGE)?);
+            let (first, second) = (take(FIRST)?, take(SECOND)?);
             let device = parameter.value.device();
             let moment = |moment: Option<(String, Tensor)>| {
                 moment.map(|(_, tensor)| tensor.f_to_device(device)).transpose()
@@ -186,6 +253,7 @@ impl Optimizer {
                 value.ok_or_else(|| OptimizerError::Missing(parameter.name.clone()))?;
             parameter.value.f_copy_(&value)?;
             (parameter.first, parameter.second) = (moment(first)?, moment(second)?);
+            parameter.average = moment(average)?;
         }
         self.step = step;
         match found.keys().min() {
@@ -199,7 +267,9 @@ impl Parameter {
     fn moments(&mut self, kind: OptimizerKind) -> Result<(), TchError> {
         let needs = match kind {
             OptimizerKind::Sgd { momentum } => (momentum > 0.0, false),
-            OptimizerKind::Adam | OptimizerKind::AdamW { .. } => (true, true),
+            OptimizerKind::Adam | OptimizerKind::AdamW { .. } | OptimizerKind::Adadelta { .. } => {
+                (true, true)
+            }
         };
         for (slot, needed) in [(&mut self.first, needs.0), (&mut self.second, needs.1)] {
             if needed && slot.is_none() {
@@ -255,6 +325,20 @@ impl<'a> Moving<'a> {
             }
         };
         self.value.f_add_(&step).map(drop)
+    }
+
+    fn adadelta(&mut self, rho: f64, lr: f64) -> Result<(), TchError> {
+        let (Some(steps), Some(squares)) = (&mut self.first, &mut self.second) else {
+            return Ok(());
+        };
+        let root = |mean: &Tensor| mean.f_add_scalar(ADADELTA_EPSILON)?.f_sqrt();
+        let average = |mean: &mut Tensor, value: &Tensor| {
+            mean.f_mul_scalar_(rho)?.f_add_(&value.f_square()?.f_mul_scalar(1.0 - rho)?).map(drop)
+        };
+        average(squares, self.gradient)?;
+        let step = root(steps)?.f_div(&root(squares)?)?.f_mul(self.gradient)?;
+        average(steps, &step)?;
+        self.value.f_sub_(&step.f_mul_scalar(lr * self.parameter.rate)?).map(drop)
     }
 
     fn put_back(self) -> Result<(), TchError> {

@@ -124,6 +124,7 @@ struct OptimizerCase {
     lr: f64,
     momentum: Option<f64>,
     weight_decay: Option<f64>,
+    rho: Option<f64>,
     after: Vec<Vec<Vec<f64>>>,
 }
 
@@ -137,6 +138,7 @@ impl OptimizerCase {
             "sgd" | "sgd-momentum" => OptimizerKind::Sgd { momentum: self.momentum.unwrap_or(0.0) },
             "adam" => OptimizerKind::Adam,
             "adamw" => OptimizerKind::AdamW { weight_decay: self.weight_decay.unwrap() },
+            "adadelta" => OptimizerKind::Adadelta { rho: self.rho.unwrap() },
             other => panic!("unknown optimizer {other}"),
         }
     }
@@ -158,6 +160,26 @@ fn every_optimizer_takes_the_steps_of_pytorch() {
             assert!(difference(&found, &tensor(after)) < ROUNDING, "{}", case.optimizer);
         }
     }
+}
+
+#[test]
+fn a_running_average_changes_places_with_the_weights_and_back() {
+    let p = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let kind = OptimizerKind::Sgd { momentum: 0.0 };
+    let mut optimizer = Optimizer::new(kind, std::iter::once(("p", &p))).with_average(0.99);
+    let value = || p.double_value(&[0]);
+    optimizer.swap_average().unwrap();
+    for _ in 0..16 {
+        // After n steps p is n.
+        let gradient = Gradient::Dense(-Tensor::ones([1], (Kind::Float, Device::Cpu)));
+        optimizer.step(&[gradient], 1.0).unwrap();
+    }
+    optimizer.swap_average().unwrap();
+    // It begins with step 8; at step 16 the decay is min(0.99, 17/26), eight times.
+    let decay = (17.0f64 / 26.0).powi(8);
+    assert!((value() - (decay * 8.0 + (1.0 - decay) * 16.0)).abs() < 1e-5, "{}", value());
+    optimizer.swap_average().unwrap();
+    assert!((value() - 16.0).abs() < 1e-6);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::{
     config::{LabelSource, TrainOptions},
     describe::CardLines,
     labels::TeacherUrl,
+    seeds::train_seeds,
     source::Source,
     train::train,
     warm::{WarmConfig, warm},
@@ -141,7 +142,12 @@ impl Cli {
             Command::Train(args) => {
                 args.compute.set_threads();
                 let config = args.options.over_file(args.config.as_deref())?.resolve()?;
-                let summary = train(&config, args.compute.device)?;
+                let device = args.compute.device;
+                let summary = if config.seeds.is_empty() {
+                    train(&config, device)?
+                } else {
+                    train_seeds(&config, device)?
+                };
                 writeln!(io::stdout(), "{:#}", summary.0)?;
             }
             Command::Warm(args) => {

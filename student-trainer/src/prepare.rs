@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use lectern::{
-    commands::{Usage, check_free, tokenise},
+    commands::{Usage, check_output, tokenise},
     data::{SplitFiles, Splits, Task},
     models::{Family, StudentConfig, bilstm::BiLstmConfig},
     text::{Tokenizer, Tokens, word_tokenizer},
@@ -12,8 +12,8 @@ use lectern::{
 use crate::{
     config::{Objective, StudentKind, TrainConfig},
     describe::encoding_name,
-    labels::SoftLabels,
-    source::Source,
+    run_folder::SUMMARY,
+    source::{Ready, Source},
 };
 
 /// A run that has everything it needs.
@@ -26,17 +26,17 @@ pub(crate) struct Prepared {
     pub(crate) train_tokens: Vec<Tokens>,
     /// Of `train_tokens`.
     pub(crate) lengths: Vec<usize>,
-    /// The rows of all epochs in the order of training, where there is a teacher.
-    pub(crate) soft: Option<SoftLabels>,
+    /// Where rows come from, where there is a teacher; until they are asked for.
+    pub(crate) source: Option<Ready>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
 }
 
-/// Looks at the output folder, reads the files, asks the teacher for its card, builds the tokenizer,
-/// then begins to fetch rows: the cheap and the likely mistakes first. Where the teacher says what the task is,
+/// Looks at the output folder, reads the files, asks the teacher for its card, builds the tokenizer: the
+/// cheap and the likely mistakes first. Where the teacher says what the task is,
 /// the files are read once it has.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
-    check_free(&config.output)?;
+    check_output(&config.output, config.resume, "run", SUMMARY)?;
     let read = |task| Splits::read(files(config, task));
     let open = || {
         let source = config.soft_labels.as_ref();
@@ -72,9 +72,9 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         StudentKind::BilstmPaper => BiLstmConfig::paper(vocabulary),
     };
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
-    let soft = source.map(|source| source.start(config, &data.train, &lengths)).transpose()?;
+    let source = source.map(|source| source.check(config, &data.train)).transpose()?;
     let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { objective, card, data, train_tokens, lengths, soft, tokenizer, model })
+    Ok(Prepared { objective, card, data, train_tokens, lengths, source, tokenizer, model })
 }
 
 fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {

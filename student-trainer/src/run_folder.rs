@@ -1,56 +1,43 @@
 //! What a run leaves behind, each file whole; the folder needs neither teacher nor data to be used.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use lectern::{commands::claim_folder, files::write_atomically, wire::TeacherCard};
+use lectern::{files::write_atomically, wire::TeacherCard};
 use serde_json::Value;
 
-use crate::config::{Objective, TrainConfig};
+use crate::config::TrainOptions;
 
-/// An open run folder.
+/// The settings of the run, complete.
+pub(crate) const CONFIG: &str = "config.toml";
+/// What the run came to; it is there once the run is over.
+pub(crate) const SUMMARY: &str = "summary.json";
+const TEACHER: &str = "teacher.json";
+
+/// A run's folder, which is there.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    metrics: File,
 }
 
 impl RunFolder {
-    /// Takes the configured folder, new or empty, and writes down what the run is.
-    pub(crate) fn create(
-        config: &TrainConfig,
-        objective: &Objective,
+    /// Writes down what the run is. A resumed run writes the same again, in case it was killed before.
+    pub(crate) fn describe(
+        path: &Path,
+        options: &TrainOptions,
         card: Option<&TeacherCard>,
     ) -> anyhow::Result<Self> {
-        let path = config.output.clone();
-        claim_folder(&path)?;
-        let toml =
-            toml::to_string(&objective.resolved).context("cannot write the configuration")?;
-        let metrics = path.join("metrics.jsonl");
-        let metrics = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .open(&metrics)
-            .with_context(|| format!("cannot create {}", metrics.display()))?;
-        let folder = Self { path, metrics };
-        folder.write("config.toml", &toml)?;
+        let folder = Self { path: path.to_owned() };
+        let toml = toml::to_string(options).context("cannot write the configuration")?;
+        folder.write(CONFIG, &toml)?;
         if let Some(card) = card {
-            folder.write_json("teacher.json", &serde_json::to_value(card)?)?;
+            folder.write_json(TEACHER, &serde_json::to_value(card)?)?;
         }
         Ok(folder)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Adds one line to `metrics.jsonl`.
-    pub(crate) fn record(&mut self, metrics: &Value) -> anyhow::Result<()> {
-        writeln!(self.metrics, "{metrics}").context("cannot add to metrics.jsonl")
     }
 
     pub(crate) fn write_json(&self, name: &str, value: &Value) -> anyhow::Result<()> {

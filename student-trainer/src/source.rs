@@ -45,33 +45,52 @@ impl Source {
         }
     }
 
-    /// The rows of everything that the run will train on, in its order. A teacher is asked from here
-    /// on; a file is read and, unless the policy allows for it, must have all of them.
-    pub(crate) fn start(
-        self,
-        config: &TrainConfig,
-        train: &[Example],
-        lengths: &[usize],
-    ) -> anyhow::Result<SoftLabels> {
+    /// Reads a file, which unless the policy allows for it must have the rows of all training examples.
+    pub(crate) fn check(self, config: &TrainConfig, train: &[Example]) -> anyhow::Result<Ready> {
         let requests: Vec<Arc<Request>> = (train.iter())
             .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
             .collect();
-        match self {
-            Self::Teacher { url, card } => {
+        Ok(match self {
+            Self::Teacher { url, card } => Ready::Teacher { url, card, requests },
+            Self::File { path, file } => {
+                let rows = read(config, &path, *file, train, &requests)?;
+                Ready::File { rows, requests }
+            }
+        })
+    }
+}
+
+/// A source that nothing is known to be wrong with, and the training examples as it is asked for them.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    Teacher { url: TeacherUrl, card: TeacherCard, requests: Vec<Arc<Request>> },
+    File { rows: FileRows, requests: Vec<Arc<Request>> },
+}
+
+impl Ready {
+    /// The rows of everything that the run will train on, in its order, but for those of the first `from` whole epochs and
+    /// batches of the next. A teacher is asked from here on.
+    pub(crate) fn start(
+        self,
+        config: &TrainConfig,
+        lengths: &[usize],
+        from: (usize, usize),
+    ) -> anyhow::Result<SoftLabels> {
+        Ok(match self {
+            Self::Teacher { url, card, requests } => {
                 let settings = StreamSettings {
                     format: config.format,
                     memory_bytes: config.label_memory,
                     patience: config.teacher_patience,
                     ..StreamSettings::new(url, config.name.clone())
                 };
-                let batches = in_training_order(config, lengths, requests);
-                Ok(SoftLabels::start(settings, card.fingerprint, batches)?)
+                let batches = in_training_order(config, lengths, requests, from);
+                SoftLabels::start(settings, card.fingerprint, batches)?
             }
-            Self::File { path, file } => {
-                let rows = read(config, &path, *file, train, &requests)?;
-                Ok(SoftLabels::from_file(rows, in_training_order(config, lengths, requests)))
+            Self::File { rows, requests } => {
+                SoftLabels::from_file(rows, in_training_order(config, lengths, requests, from))
             }
-        }
+        })
     }
 }
 
@@ -106,15 +125,17 @@ fn read(
     Ok(rows)
 }
 
-/// The batches of all epochs.
+/// The batches of all epochs, but for those of whole `epochs` and `batches` of the next.
 fn in_training_order(
     config: &TrainConfig,
     lengths: &[usize],
     requests: Vec<Arc<Request>>,
+    (epochs, batches): (usize, usize),
 ) -> impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static {
     let (lengths, config) = (lengths.to_vec(), config.clone());
-    (1..=config.epochs)
+    (epochs + 1..=config.epochs)
         .flat_map(move |epoch| config.batches(&lengths, epoch))
+        .skip(batches)
         .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect())
 }
 

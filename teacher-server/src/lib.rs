@@ -4,8 +4,6 @@ pub mod agreement;
 pub mod cli;
 pub mod environment;
 pub mod finetune;
-mod metrics_file;
-mod output;
 pub mod pretrain;
 pub mod serve;
 pub mod store;

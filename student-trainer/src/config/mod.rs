@@ -1,5 +1,6 @@
 //! One run's configuration: flags over a TOML file over defaults, checked once.
 
+mod optimizer;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -10,11 +11,13 @@ use std::{
 };
 
 use lectern::{
-    commands::Usage,
+    commands::{BestBy, Usage},
     data::{Columns, Task, epoch_batches},
-    training::{Loss, OptimizerKind},
+    training::{Decay, Loss, OptimizerKind, Settings},
     wire::RowFormat,
 };
+
+use serde_json::Value;
 
 pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
 
@@ -84,8 +87,18 @@ pub struct TrainConfig {
     pub lr: f64,
     pub optimizer: OptimizerKind,
     pub clip_norm: f64,
+    pub accumulate: usize,
+    pub schedule: Decay,
+    pub warmup: f64,
+    /// Decay of the running average of the weights.
+    pub average: Option<f64>,
     pub patience: Option<usize>,
+    pub best_by: BestBy,
     pub seed: u32,
+    /// More than one run, where it is not empty.
+    pub seeds: Vec<u32>,
+    pub checkpoint_every: Option<usize>,
+    pub resume: bool,
     /// All of the above with defaults filled in, but for those that depend on a task that is not known yet.
     resolved: TrainOptions,
 }
@@ -102,18 +115,84 @@ pub struct Objective {
 }
 
 impl TrainConfig {
+    /// All settings with defaults filled in, but for those that depend on a task that is not known yet.
+    pub const fn resolved(&self) -> &TrainOptions {
+        &self.resolved
+    }
+
     /// The batches of an epoch, counted from 1, of training examples of these lengths. Who asks for rows
     /// and who trains on them both ask here, so they agree.
     pub fn batches(&self, lengths: &[usize], epoch: usize) -> Vec<Vec<usize>> {
         epoch_batches(lengths, self.batch_size, self.seed.into(), epoch as u64)
     }
 
+    /// The run of one seed among several, in a folder of its own.
+    #[must_use]
+    pub fn of_seed(&self, seed: u32) -> Self {
+        let output = self.output.join(format!("seed-{seed}"));
+        let name = format!("{}-seed-{seed}", self.name);
+        let resolved = TrainOptions {
+            output: Some(output.clone()),
+            name: Some(name.clone()),
+            seed: Some(seed),
+            seeds: None,
+            ..self.resolved.clone()
+        };
+        Self { output, name, seed, seeds: Vec::new(), resolved, ..self.clone() }
+    }
+
+    /// Whether the run that `written`, a `config.toml`, describes is this one.
+    pub fn is_of(&self, written: &TrainOptions) -> bool {
+        let known = |options: &TrainOptions| match serde_json::to_value(options) {
+            Ok(Value::Object(options)) => options,
+            _ => Settings::new(),
+        };
+        let written = known(written);
+        known(&self.resolved).iter().all(|(name, value)| written.get(name) == Some(value))
+    }
+
     /// The loss for `task`, the teacher's or the one that was asked for.
     pub fn objective(&self, task: Task) -> Result<Objective, Usage> {
         let mut resolved = self.resolved.clone();
         resolved.task = Some(task);
+        resolved.check_best_by(task)?;
         let loss = resolved.resolve_loss(task, self.soft_labels.is_some())?;
         Ok(Objective { task, loss, resolved })
+    }
+}
+
+impl Objective {
+    /// What a resumed run must share, by option, beside the `contents` of files: everything that its result depends on.
+    pub fn settings<const N: usize>(
+        &self,
+        contents: [(&str, String); N],
+    ) -> anyhow::Result<Settings> {
+        // Files and teachers count by what they say, not by where they are; the rest changes no weight.
+        const APART: [&str; 16] = [
+            "train",
+            "dev",
+            "test",
+            "output",
+            "name",
+            "label-names",
+            "text-column",
+            "text-pair-column",
+            "label-column",
+            "teacher",
+            "labels",
+            "teacher-patience",
+            "label-memory-mb",
+            "tokenizer",
+            "seeds",
+            "checkpoint-every",
+        ];
+        let mut settings = match serde_json::to_value(&self.resolved)? {
+            Value::Object(settings) => settings,
+            _ => Settings::new(),
+        };
+        settings.retain(|name, _| !APART.contains(&name.as_str()));
+        settings.extend(contents.map(|(option, hash)| (option.to_owned(), hash.into())));
+        Ok(settings)
     }
 }
 
@@ -129,10 +208,8 @@ impl TrainOptions {
         let soft_labels = LabelSource::from_flags(self.teacher.as_deref(), self.labels.as_deref())?;
         let task = self.resolve_task(soft_labels.is_some())?;
         let optimizer = self.resolve_optimizer()?;
-        let lr = *self.lr.get_or_insert(match optimizer {
-            OptimizerKind::Sgd { .. } => 0.05,
-            OptimizerKind::Adam | OptimizerKind::AdamW { .. } => 1e-3,
-        });
+        let lr = self.resolve_lr(optimizer);
+        let seeds = self.resolve_seeds()?;
         let config = TrainConfig {
             train,
             dev,
@@ -166,7 +243,17 @@ impl TrainOptions {
             optimizer,
             clip_norm: positive("clip-norm", *self.clip_norm.get_or_insert(5.0))?,
             patience: self.patience.map(|epochs| at_least("patience", epochs, 1)).transpose()?,
-            seed: *self.seed.get_or_insert(1),
+            accumulate: at_least("accumulate", *self.accumulate.get_or_insert(1), 1)?,
+            schedule: *self.schedule.get_or_insert(Decay::Constant),
+            warmup: share("warmup", *self.warmup.get_or_insert(0.0))?,
+            average: self.resolve_average()?,
+            best_by: self.resolve_best_by(),
+            seed: if seeds.is_empty() { *self.seed.get_or_insert(1) } else { seeds[0] },
+            seeds,
+            checkpoint_every: (self.checkpoint_every)
+                .map(|steps| at_least("checkpoint-every", steps, 1))
+                .transpose()?,
+            resume: self.resume,
             resolved: TrainOptions::default(),
         };
         Ok(TrainConfig { resolved: self, ..config })
@@ -194,6 +281,19 @@ impl TrainOptions {
         Ok(RowFormat { encoding: encoding.into(), top_k, variance: false })
     }
 
+    fn resolve_seeds(&self) -> Result<Vec<u32>, Usage> {
+        let seeds = self.seeds.clone().unwrap_or_default();
+        if self.seeds.is_some() && self.seed.is_some() {
+            return Err(Usage("--seed and --seeds exclude each other".to_owned()));
+        }
+        let mut distinct = seeds.clone();
+        distinct.sort_unstable();
+        match distinct.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(twice) => Err(Usage(format!("--seeds: {} stands there twice", twice[0]))),
+            None => Ok(seeds),
+        }
+    }
+
     /// The task, where it does not depend on the teacher; where it does, the settings must fit one at least.
     fn resolve_task(&mut self, has_teacher: bool) -> Result<Option<Task>, Usage> {
         if !has_teacher {
@@ -201,6 +301,7 @@ impl TrainOptions {
         }
         if let Some(task) = self.task {
             self.resolve_loss(task, has_teacher)?;
+            self.check_best_by(task)?;
         } else {
             let [first, others @ ..] = Task::ALL.map(|task| self.clone().resolve_loss(task, true));
             if others.iter().all(Result::is_err) {
@@ -276,25 +377,6 @@ impl TrainOptions {
             ))),
             _ => Ok(loss),
         }
-    }
-
-    fn resolve_optimizer(&mut self) -> Result<OptimizerKind, Usage> {
-        let kind = *self.optimizer.get_or_insert(OptimizerName::Adam);
-        if self.momentum.is_some() && kind != OptimizerName::Sgd {
-            return Err(Usage("--momentum belongs to --optimizer sgd".to_owned()));
-        }
-        if self.weight_decay.is_some() && kind != OptimizerName::Adamw {
-            return Err(Usage("--weight-decay belongs to --optimizer adamw".to_owned()));
-        }
-        Ok(match kind {
-            OptimizerName::Sgd => OptimizerKind::Sgd {
-                momentum: share("momentum", *self.momentum.get_or_insert(0.0))?,
-            },
-            OptimizerName::Adam => OptimizerKind::Adam,
-            OptimizerName::Adamw => OptimizerKind::AdamW {
-                weight_decay: share("weight-decay", *self.weight_decay.get_or_insert(0.01))?,
-            },
-        })
     }
 }
 

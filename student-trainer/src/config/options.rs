@@ -7,7 +7,12 @@ use figment::{
     Figment,
     providers::{Format as _, Serialized, Toml},
 };
-use lectern::{commands::Usage, data::Task, wire::Encoding};
+use lectern::{
+    commands::{BestBy, Usage},
+    data::Task,
+    training::Decay,
+    wire::Encoding,
+};
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
@@ -108,7 +113,10 @@ pub struct TrainOptions {
     /// Examples in one step [default: 64]
     #[arg(long)]
     pub batch_size: Option<usize>,
-    /// Learning rate [default: 0.001; sgd 0.05]
+    /// Batches whose gradients make one step [default: 1]
+    #[arg(long, value_name = "BATCHES")]
+    pub accumulate: Option<usize>,
+    /// Learning rate at its peak [default: 0.001; sgd 0.05, adadelta 1]
     #[arg(long)]
     pub lr: Option<f64>,
     /// How gradients become steps [default: adam]
@@ -120,15 +128,40 @@ pub struct TrainOptions {
     /// Weight decay of adamw [default: 0.01]
     #[arg(long)]
     pub weight_decay: Option<f64>,
+    /// What the averages of adadelta keep of the past in a step [default: 0.95]
+    #[arg(long)]
+    pub rho: Option<f64>,
+    /// The learning rate after its warm-up [default: constant]
+    #[arg(long, value_enum)]
+    pub schedule: Option<Decay>,
+    /// Share of the steps in which the learning rate rises to its peak [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub warmup: Option<f64>,
     /// Joint norm that gradients are scaled down to [default: 5]
     #[arg(long, value_name = "NORM")]
     pub clip_norm: Option<f64>,
     /// Stop after this many epochs without a better score on dev [default: never]
     #[arg(long, value_name = "EPOCHS")]
     pub patience: Option<usize>,
-    /// Decides the first weights and the order of examples [default: 1]
+    /// Judge and keep a running average of the weights, of which a step leaves this share [default: the weights themselves]
+    #[arg(long, value_name = "DECAY")]
+    pub ema_decay: Option<f64>,
+    /// The number on dev that chooses the epoch whose weights are kept [default: score]
+    #[arg(long, value_enum)]
+    pub best_by: Option<BestBy>,
+    /// Decides the first weights, dropout and the order of examples [default: 1]
     #[arg(long)]
     pub seed: Option<u32>,
+    /// One run for each of these seeds, in a folder of its own, and the mean of their scores
+    #[arg(long, value_delimiter = ',', value_name = "SEEDS", conflicts_with = "seed")]
+    pub seeds: Option<Vec<u32>>,
+    /// Steps between two checkpoints; there is always one after an epoch [default: epochs alone]
+    #[arg(long, value_name = "STEPS")]
+    pub checkpoint_every: Option<usize>,
+    /// Go on with the run in --output where it was stopped or killed, to the same weights; start it where there is none
+    #[arg(long)]
+    #[serde(skip)]
+    pub resume: bool,
 }
 
 /// What happens to an example that the teacher refuses.
@@ -198,6 +231,7 @@ pub enum OptimizerName {
     Sgd,
     Adam,
     Adamw,
+    Adadelta,
 }
 
 impl TrainOptions {
@@ -207,9 +241,11 @@ impl TrainOptions {
         if !file.is_file() {
             return Err(Usage(format!("--config {}: no such file", file.display())));
         }
+        let resume = self.resume;
         Figment::from(Toml::file_exact(file))
             .merge(Serialized::defaults(self))
             .extract()
+            .map(|options| Self { resume, ..options })
             .map_err(|cause| Usage(format!("--config {}: {cause}", file.display())))
     }
 }

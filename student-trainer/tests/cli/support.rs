@@ -98,6 +98,11 @@ impl Data {
 
     /// A short `train` without a teacher; `changes` replace a value or add a flag.
     pub(crate) fn train(&self, changes: &[(&str, &str)]) -> Output {
+        command(&[]).args(self.arguments(changes)).output().unwrap()
+    }
+
+    /// The arguments of that `train`.
+    pub(crate) fn arguments(&self, changes: &[(&str, &str)]) -> Vec<String> {
         let (train, dev, run) =
             (self.path("train.jsonl"), self.path("dev.jsonl"), self.path("run"));
         let mut flags = vec![
@@ -114,8 +119,8 @@ impl Data {
             flags.retain(|(name, _)| name != &change.0);
             flags.push(*change);
         }
-        let flags: Vec<_> = flags.into_iter().flat_map(|(flag, value)| [flag, value]).collect();
-        command(&["train"]).args(flags).output().unwrap()
+        let flags = flags.into_iter().flat_map(|(flag, value)| [flag, value]);
+        std::iter::once("train").chain(flags).map(str::to_owned).collect()
     }
 
     /// What `train` says when it is refused before it trains: nothing may be left of it.

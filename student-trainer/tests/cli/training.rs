@@ -1,6 +1,6 @@
 //! Training, judging and labelling that go well.
 
-use std::{fs, io::Write as _, process::Stdio};
+use std::{fs, io::Write as _, process::Stdio, thread, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -116,6 +116,92 @@ fn the_same_command_twice_gives_the_same_weights_to_the_byte() {
     // Not assert_eq: it would print megabytes.
     assert!(weights("taught", taught) == weights("taught again", taught));
     assert!(weights("hard", &[]) == weights("hard again", &[]));
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_weights_to_the_byte() {
+    let (data, teacher) = (Data::new(), Teacher::start());
+    let settings = format!(
+        "train = {:?}\ndev = {:?}\nteacher = {:?}\nstudent = 'bilstm-paper'\nepochs = 30\nmin-count = 1\n\
+         batch-size = 3\naccumulate = 2\nema-decay = 0.9\nschedule = 'cosine'\ncheckpoint-every = 1\n",
+        data.path("train.jsonl"),
+        data.path("dev.jsonl"),
+        teacher.url,
+    );
+    let file = data.write("run.toml", &settings);
+    let run = |output: &str| {
+        let output = data.path(output);
+        command(&["train", "--config", &file, "--output", &output, "--threads", "1", "--resume"])
+    };
+    let lines = |output: &str| {
+        let path = format!("{}/metrics.jsonl", data.path(output));
+        json_lines(fs::read_to_string(path).unwrap_or_default().trim_end_matches(|c| c != '\n'))
+    };
+    stdout(&run("whole").output().unwrap());
+    for epochs in [1, 7] {
+        let mut child = run("killed").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while lines("killed").len() < epochs {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+            thread::sleep(Duration::from_millis(1));
+        }
+        // SIGKILL.
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let refused = data.train(&[("--output", &data.path("killed"))]);
+    assert!(stderr(&refused).contains("go on with --resume"), "{}", stderr(&refused));
+    let other = run("killed").args(["--lr", "0.5"]).output().unwrap();
+    assert!(stderr(&other).contains("lr: 0.001, now 0.5"), "{}", stderr(&other));
+
+    let resumed = run("killed").output().unwrap();
+    stdout(&resumed);
+    assert!(stderr(&resumed).contains("resuming"), "{}", stderr(&resumed));
+    for name in ["best.safetensors", "last.safetensors"] {
+        let read = |output: &str| fs::read(format!("{}/{name}", data.path(output))).unwrap();
+        // Not assert_eq: it would print megabytes.
+        assert!(read("whole") == read("killed"), "{name} differs");
+    }
+    let kept = |output: &str| -> Vec<Value> {
+        let fields =
+            ["epoch", "step", "train_loss", "dev_loss", "dev_accuracy", "best", "examples"];
+        lines(output).iter().flat_map(|line| fields.map(|name| line[name].clone())).collect()
+    };
+    assert_eq!(kept("whole"), kept("killed"));
+    assert!(!data.run().join("checkpoint.safetensors").exists());
+    let over = run("killed").output().unwrap();
+    assert!(stderr(&over).contains("nothing to resume"), "{}", stderr(&over));
+}
+
+#[test]
+fn several_seeds_are_several_runs_and_one_mean() {
+    let data = Data::new();
+    let printed = stdout(&data.train(&[("--seeds", "3,5"), ("--epochs", "2")]));
+    let summary: Value = serde_json::from_str(&printed).unwrap();
+    let accuracy = |seed: &str| {
+        let path = data.run().join(seed).join("summary.json");
+        let summary: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        summary["dev"]["accuracy"].as_f64().unwrap()
+    };
+    let (one, other) = (accuracy("seed-3"), accuracy("seed-5"));
+    let mean = summary["dev"]["accuracy"]["mean"].as_f64().unwrap();
+    assert!((mean - f64::midpoint(one, other)).abs() < 1e-12, "{summary}");
+    let weights = |seed: &str| fs::read(data.run().join(seed).join("last.safetensors")).unwrap();
+    assert!(weights("seed-3") != weights("seed-5"));
+
+    // One seed is as the same run alone.
+    let alone = data.path("alone");
+    stdout(&data.train(&[("--seed", "5"), ("--epochs", "2"), ("--output", &alone)]));
+    assert!(fs::read(format!("{alone}/last.safetensors")).unwrap() == weights("seed-5"));
+
+    // A run that is missing is made again, those that are there are not.
+    fs::remove_dir_all(data.run().join("seed-3")).unwrap();
+    let args = data.arguments(&[("--seeds", "3,5"), ("--epochs", "2")]);
+    let again = command(&args.iter().map(String::as_str).collect::<Vec<_>>())
+        .arg("--resume")
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&again), printed);
+    assert!(stderr(&again).contains("finished before"), "{}", stderr(&again));
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lectern::{
-    commands::{ColumnOptions, ComputeOptions, Usage},
+    commands::{BestBy, ColumnOptions, ComputeOptions, Usage},
     data::Task,
     models::{HeadKind, Pooling},
     training::{ClassWeights, Decay},
 };
 
 use super::numbers::{positive, share};
-use crate::finetune::{BestBy, FinetuneConfig, Trainable};
+use crate::finetune::{FinetuneConfig, Trainable};
 
 #[derive(Debug, Args)]
 pub(super) struct FinetuneArgs {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use lectern::{
-    commands::Evaluation,
+    commands::BestBy,
     data::{Columns, Task},
     models::HeadKind,
     training::{ClassWeights, Decay, Settings},
@@ -36,49 +36,6 @@ impl FromStr for Trainable {
                 let layers = number.parse().map(Self::Layers);
                 layers.map_err(|_| "expected `all`, `head` or a number".to_owned())
             }
-        }
-    }
-}
-
-/// The number on dev that chooses what is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum BestBy {
-    /// The task's first: accuracy, micro-averaged F1, or Pearson's correlation
-    Score,
-    /// Share of texts with the right label
-    Accuracy,
-    /// F1 averaged over labels, each the same
-    #[value(name = "macro-f1")]
-    MacroF1,
-    /// Mean loss on dev, without class weights and smoothing; less is better
-    Loss,
-}
-
-impl BestBy {
-    /// Whether models of `task` have it.
-    pub(crate) const fn fits(self, task: Task) -> bool {
-        match self {
-            Self::Score | Self::Loss => true,
-            Self::Accuracy => matches!(task, Task::SingleLabel),
-            Self::MacroF1 => !matches!(task, Task::Regression),
-        }
-    }
-
-    /// The number, turned so that more is better.
-    pub(super) fn of(self, dev: &Evaluation) -> f64 {
-        let named = |name| {
-            let scores = dev.report.scores();
-            scores
-                .into_iter()
-                .find(|(score, _)| *score == name)
-                .map_or(f64::NAN, |(_, value)| value)
-        };
-        match self {
-            Self::Score => dev.report.score(),
-            Self::Accuracy => named("accuracy"),
-            Self::MacroF1 => named("macro_f1"),
-            Self::Loss => -dev.loss,
         }
     }
 }

@@ -13,23 +13,22 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use lectern::{
-    commands::{claim_folder, judge, tokenise, write_report},
-    data::{Example, SplitFiles, Splits},
+    commands::{CHECKPOINT, check_output, claim_folder, judge, tokenise, write_report},
+    data::{SplitFiles, Splits, contents_hash},
     hub::resolve,
-    models::{Teacher, TeacherSettings},
+    models::{Teacher, TeacherSettings, WEIGHTS},
     training::Checkpoint,
 };
 use tracing::info;
 
-pub use config::{BestBy, FinetuneConfig, Trainable};
+pub use config::{FinetuneConfig, Trainable};
 
 use self::{freezing::freeze, objective::Objective, train::Training};
-use crate::output::{CHECKPOINT, check_output};
 
 /// Trains with AdamW, keeps the weights that are best on dev, and prints the reports.
 pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     tch::set_num_threads(config.threads as i32);
-    check_output(&config.output, config.resume, "fine-tuning")?;
+    check_output(&config.output, config.resume, "fine-tuning", WEIGHTS[0])?;
     let encoder = resolve(&config.encoder)?;
     let data = Splits::read(SplitFiles {
         train: &config.train,
@@ -48,8 +47,8 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     let contents = [
         ("encoder", teacher.encoder_hash()?),
         ("labels", data.labels.names().join(", ")),
-        ("train", hash(&data.train)),
-        ("dev", hash(&data.dev)),
+        ("train", contents_hash(&data.train)),
+        ("dev", contents_hash(&data.dev)),
     ];
     let checkpoint = Checkpoint::new(config.output.join(CHECKPOINT), config.settings(contents)?);
     if !checkpoint.exists() {
@@ -68,16 +67,6 @@ pub fn finetune(config: &FinetuneConfig) -> anyhow::Result<()> {
     Training::begin(config, &data, &tokens, &teacher, frozen, objective, &checkpoint)?.run()?;
     report(config, &data)?;
     checkpoint.remove().with_context(|| format!("cannot remove {}", checkpoint.path().display()))
-}
-
-/// What examples say, whatever file they came from.
-fn hash(examples: &[Example]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for example in examples {
-        // Debug output quotes every text, so that no two lists of examples are written the same.
-        hasher.update(format!("{example:?}\n").as_bytes());
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Judges what is on disk, which is what will be served.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use lectern::{
-    commands::{Progress, judge},
+    commands::{MetricsFile, Progress, judge},
     data::{Example, Splits, epoch_batches},
     models::Teacher,
     text::Tokens,
@@ -15,7 +15,6 @@ use super::{
     config::FinetuneConfig, freezing::rate, objective::Objective, prefix::PartlyFrozen,
     state::State,
 };
-use crate::metrics_file::MetricsFile;
 
 /// A fine-tuning under way.
 #[derive(Debug)]

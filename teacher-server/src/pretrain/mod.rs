@@ -8,7 +8,10 @@ mod train;
 
 use anyhow::Context as _;
 use lectern::{
-    commands::claim_folder, hub::resolve, models::LanguageModel, text::WordReader,
+    commands::{CHECKPOINT, check_output, claim_folder},
+    hub::resolve,
+    models::{LanguageModel, WEIGHTS},
+    text::WordReader,
     training::Checkpoint,
 };
 use tracing::info;
@@ -16,12 +19,11 @@ use tracing::info;
 pub use config::{HeldOut, PretrainConfig};
 
 use self::{corpus::Corpus, train::Training};
-use crate::output::{CHECKPOINT, check_output};
 
 /// Trains with AdamW, and keeps the weights of the epoch after which held-out text is predicted best.
 pub fn pretrain(config: &PretrainConfig) -> anyhow::Result<()> {
     tch::set_num_threads(config.threads as i32);
-    check_output(&config.output, config.resume, "pre-training")?;
+    check_output(&config.output, config.resume, "pre-training", WEIGHTS[0])?;
     let encoder = resolve(&config.encoder)?;
     tch::manual_seed(config.seed);
     let model = LanguageModel::load(&encoder, config.max_length, config.device)?;

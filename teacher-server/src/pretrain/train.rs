@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use lectern::{
-    commands::Progress,
+    commands::{MetricsFile, Progress},
     data::epoch_batches,
     metrics::Mean,
     models::LanguageModel,
@@ -20,7 +20,6 @@ use super::{
     objective::{Hidden, Task},
     state::{Evaluation, State},
 };
-use crate::metrics_file::MetricsFile;
 
 /// A pre-training under way.
 #[derive(Debug)]

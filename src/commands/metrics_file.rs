@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use lectern::files::write_atomically;
 use serde_json::Value;
+
+use crate::files::write_atomically;
 
 /// The file, open at its end.
 #[derive(Debug)]
-pub(crate) struct MetricsFile {
+pub struct MetricsFile {
     file: File,
     path: PathBuf,
 }
@@ -20,7 +21,7 @@ pub(crate) struct MetricsFile {
 impl MetricsFile {
     /// In `folder`, without the lines of steps beyond `last`, which will be taken again; without any where there is no
     /// last.
-    pub(crate) fn open(folder: &Path, last: Option<usize>) -> anyhow::Result<Self> {
+    pub fn open(folder: &Path, last: Option<usize>) -> anyhow::Result<Self> {
         let path = folder.join("metrics.jsonl");
         let said = || format!("cannot write {}", path.display());
         let before = match fs::read_to_string(&path) {
@@ -44,7 +45,7 @@ impl MetricsFile {
     }
 
     /// Adds a line, whose `step` is that of the evaluation.
-    pub(crate) fn add(&mut self, metrics: &Value) -> anyhow::Result<()> {
+    pub fn add(&mut self, metrics: &Value) -> anyhow::Result<()> {
         writeln!(self.file, "{metrics}")
             .with_context(|| format!("cannot add to {}", self.path.display()))
     }
