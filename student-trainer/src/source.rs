@@ -14,7 +14,7 @@ use lectern::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{LabelSource, OnMissing, TrainConfig},
+    config::{LabelSource, OnMissing, TrainConfig, TransferCounts},
     labels::{FileRows, Missing, Request, SoftLabels, StreamSettings, TeacherUrl, describe},
 };
 
@@ -52,6 +52,7 @@ impl Source {
         config: &TrainConfig,
         train: &[Example],
         lengths: &[usize],
+        counts: TransferCounts,
     ) -> anyhow::Result<SoftLabels> {
         let requests: Vec<Arc<Request>> = (train.iter())
             .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
@@ -64,12 +65,13 @@ impl Source {
                     patience: config.teacher_patience,
                     ..StreamSettings::new(url, config.name.clone())
                 };
-                let batches = in_training_order(config, lengths, requests);
+                let batches = in_training_order(config, lengths, counts, requests);
                 Ok(SoftLabels::start(settings, card.fingerprint, batches)?)
             }
             Self::File { path, file } => {
                 let rows = read(config, &path, *file, train, &requests)?;
-                Ok(SoftLabels::from_file(rows, in_training_order(config, lengths, requests)))
+                let batches = in_training_order(config, lengths, counts, requests);
+                Ok(SoftLabels::from_file(rows, batches))
             }
         }
     }
@@ -110,11 +112,12 @@ fn read(
 fn in_training_order(
     config: &TrainConfig,
     lengths: &[usize],
+    counts: TransferCounts,
     requests: Vec<Arc<Request>>,
 ) -> impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static {
     let (lengths, config) = (lengths.to_vec(), config.clone());
     (1..=config.epochs)
-        .flat_map(move |epoch| config.batches(&lengths, epoch))
+        .flat_map(move |epoch| config.batches(&lengths, counts, epoch))
         .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect())
 }
 

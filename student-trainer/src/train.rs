@@ -46,7 +46,9 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         student = ?config.student,
         parameters = student.parameters().count(),
         vocabulary = prepared.tokenizer.vocabulary_size(),
-        train = prepared.data.train.len(),
+        train = prepared.counts.labelled,
+        augmented = prepared.counts.augmented,
+        unlabelled = prepared.counts.unlabelled,
         task = %prepared.objective.task,
         labels = ?prepared.data.labels.names(),
         loss = ?prepared.objective.loss,
@@ -94,6 +96,7 @@ fn finish(
         "wait_share": run.wait_share(),
         "train_seconds": seconds,
         "examples_per_second": run.examples as f64 / seconds.max(1e-9),
+        "train": prepared.counts,
         "trained_without_soft_label": run.without_soft_label,
         "left_out": run.left_out,
         "stream": stream.map(|m| json!({
@@ -204,7 +207,7 @@ impl<'a> Run<'a> {
 
     /// One pass over the training examples; the mean loss.
     fn epoch(&mut self, epoch: usize) -> anyhow::Result<f64> {
-        let batches = self.config.batches(&self.prepared.lengths, epoch);
+        let batches = self.config.batches(&self.prepared.lengths, self.prepared.counts, epoch);
         let mut progress =
             Progress::new(format!("epoch {epoch}/{}", self.config.epochs), batches.len());
         let mut mean = Mean::default();
@@ -234,6 +237,11 @@ impl<'a> Run<'a> {
             match (outcome, self.config.on_missing) {
                 (Ok(row), _) => labelled.push(example, Some(row)),
                 (Err(_), OnMissing::Skip) => self.left_out += 1,
+                (Err(_), OnMissing::HardOnly)
+                    if self.prepared.data.train[example].target.is_none() =>
+                {
+                    self.left_out += 1;
+                }
                 (Err(_), OnMissing::HardOnly) => {
                     self.without_soft_label += 1;
                     labelled.push(example, None);

@@ -1,5 +1,6 @@
 //! One run's configuration: flags over a TOML file over defaults, checked once.
 
+mod augmentation;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use lectern::{
     wire::RowFormat,
 };
 
+pub use augmentation::{AugmentFlags, Transfer, TransferCounts};
 pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
 
 use crate::labels::{LabelError, TeacherUrl};
@@ -74,6 +76,7 @@ pub struct TrainConfig {
     pub teacher_patience: Duration,
     pub format: RowFormat,
     pub label_memory: u64,
+    pub transfer: Transfer,
     pub student: StudentKind,
     pub tokenizer: Option<PathBuf>,
     pub vocabulary_size: usize,
@@ -102,10 +105,22 @@ pub struct Objective {
 }
 
 impl TrainConfig {
-    /// The batches of an epoch, counted from 1, of training examples of these lengths. Who asks for rows
-    /// and who trains on them both ask here, so they agree.
-    pub fn batches(&self, lengths: &[usize], epoch: usize) -> Vec<Vec<usize>> {
-        epoch_batches(lengths, self.batch_size, self.seed.into(), epoch as u64)
+    /// The batches of an epoch, counted from 1, of examples of these lengths, of which there are so many of each kind. Who
+    /// asks for rows and who trains on them both ask here, so they agree.
+    pub fn batches(
+        &self,
+        lengths: &[usize],
+        counts: TransferCounts,
+        epoch: usize,
+    ) -> Vec<Vec<usize>> {
+        let (seed, epoch) = (self.seed.into(), epoch as u64);
+        let examples = counts.of_epoch(self.transfer.unlabelled_ratio, seed, epoch);
+        let lengths: Vec<usize> = examples.iter().map(|&example| lengths[example]).collect();
+        let mut batches = epoch_batches(&lengths, self.batch_size, seed, epoch);
+        for place in batches.iter_mut().flatten() {
+            *place = examples[*place];
+        }
+        batches
     }
 
     /// The loss for `task`, the teacher's or the one that was asked for.
@@ -113,6 +128,7 @@ impl TrainConfig {
         let mut resolved = self.resolved.clone();
         resolved.task = Some(task);
         let loss = resolved.resolve_loss(task, self.soft_labels.is_some())?;
+        self.transfer.check_loss(loss)?;
         Ok(Objective { task, loss, resolved })
     }
 }
@@ -151,6 +167,7 @@ impl TrainOptions {
             teacher_patience: Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
             format: self.resolve_format()?,
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
+            transfer: self.resolve_transfer()?,
             student: *self.student.get_or_insert(StudentKind::Bilstm),
             tokenizer: self.tokenizer.clone(),
             vocabulary_size: at_least(

@@ -1,0 +1,1 @@
+//! What is made of texts, by hand and by its statistics.
