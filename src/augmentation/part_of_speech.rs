@@ -18,7 +18,7 @@ impl PartOfSpeech {
     }
 
     /// Whether a language goes on making such words: not pronouns, say, or conjunctions. Of the universal tags only.
-    pub(super) fn takes_new_words(&self) -> bool {
+    pub(super) fn takes_new_words(self) -> bool {
         ["ADJ", "ADV", "NOUN", "PROPN", "VERB"].contains(&self.name())
     }
 

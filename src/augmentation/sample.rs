@@ -45,11 +45,11 @@ impl Sampler<'_> {
             (0, words.len() - 1)
         };
         let mut made = String::with_capacity(text.text.len());
-        for at in first..=last {
-            if at > first {
-                made.push_str(&text.text[text.words[at - 1].end..text.words[at].start]);
-            }
-            made.push_str(words[at]);
+        let mut between = text.words[first].start;
+        for (word, place) in words[first..=last].iter().zip(&text.words[first..]) {
+            made.push_str(&text.text[between..place.start]);
+            made.push_str(word);
+            between = place.end;
         }
         made
     }

@@ -33,7 +33,9 @@ pub fn augment(
     let suffixes = Suffixes::of(all());
     for (text, pair) in &mut texts {
         suffixes.guess(text);
-        pair.iter_mut().for_each(|pair| suffixes.guess(pair));
+        if let Some(pair) = pair {
+            suffixes.guess(pair);
+        }
     }
     let all = || texts.iter().flat_map(|(text, pair)| std::iter::once(text).chain(pair));
     let unigrams = Unigrams::count(all());

@@ -9,7 +9,7 @@ const LONGEST: usize = 5;
 /// Words that an ending must have been seen in, for the most frequent of their tags to be a guess.
 const WORDS: usize = 3;
 
-/// For endings of the words that the tagger knows: the tag that most of these words have. As in Brants 2000 (TnT,
+/// For endings of the words that the tagger knows: the tag that most of these words have. As in Brants 2000 (`TnT`,
 /// arXiv cs/0003055, section 2.3), words that are rare decide, for they end like unknown ones: here each distinct word
 /// counts once, and a guess is made by the longest ending that enough words have.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Suffixes {
         let mut known: HashSet<(String, PartOfSpeech)> = HashSet::new();
         for text in texts {
             for (index, word) in text.words.iter().enumerate() {
-                if let Some(tag) = word.tag.filter(PartOfSpeech::takes_new_words) {
+                if let Some(tag) = word.tag.filter(|tag| tag.takes_new_words()) {
                     known.insert((text.word(index).to_lowercase(), tag));
                 }
             }
