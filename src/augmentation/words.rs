@@ -34,25 +34,29 @@ impl TaggedText {
     }
 }
 
-/// What is split off a word in the style of the Penn Treebank, and stands there as a word of its own: `it 's`.
-const CLITICS: [&str; 6] = ["'s", "'re", "'ve", "'ll", "'d", "'m"];
+/// What text in the style of the Penn Treebank has between spaces that is a word of its own: `it 's`, and its brackets.
+const WORDS: [&str; 12] =
+    ["'s", "'re", "'ve", "'ll", "'d", "'m", "-lrb-", "-rrb-", "-lsb-", "-rsb-", "-lcb-", "-rcb-"];
 
 /// The words of a text that sets spaces between them, by Unicode's rules (UAX 29), with two additions: a mark that is
-/// repeated (`...`, `--`) is one word, and so is a clitic that stands alone (`'s`), as in text that has been tokenised.
+/// repeated (`...`, `--`) is one word, and so is what is split off a word in text that has been tokenised (`'s`).
 pub(super) fn split(text: &str) -> Vec<Range<usize>> {
     let mut words: Vec<Range<usize>> = Vec::new();
-    for (start, segment) in text.split_word_bound_indices() {
-        let end = start + segment.len();
-        if segment.trim().is_empty() {
+    for spaced in text.split_whitespace() {
+        // A part of `text`, so its address says where it stands.
+        let begin = spaced.as_ptr().addr() - text.as_ptr().addr();
+        if WORDS.iter().any(|word| word.eq_ignore_ascii_case(spaced)) {
+            words.push(begin..begin + spaced.len());
             continue;
         }
-        if let Some(last) = words.last_mut()
-            && last.end == start
-            && (repeats(&text[last.clone()], segment) || is_clitic(text, last.start, end))
-        {
-            last.end = end;
-        } else {
-            words.push(start..end);
+        for (start, segment) in spaced.split_word_bound_indices() {
+            let (start, end) = (begin + start, begin + start + segment.len());
+            match words.last_mut() {
+                Some(last) if last.end == start && repeats(&text[last.clone()], segment) => {
+                    last.end = end;
+                }
+                _ => words.push(start..end),
+            }
         }
     }
     words
@@ -64,11 +68,6 @@ fn repeats(word: &str, next: &str) -> bool {
     let (mark, more) = (marks.next(), marks.next());
     mark.is_some_and(|mark| !mark.is_alphanumeric() && word.chars().all(|c| c == mark))
         && more.is_none()
-}
-
-fn is_clitic(text: &str, start: usize, end: usize) -> bool {
-    let alone = text[..start].chars().next_back().is_none_or(char::is_whitespace);
-    alone && CLITICS.iter().any(|clitic| clitic.eq_ignore_ascii_case(&text[start..end]))
 }
 
 #[cfg(test)]
@@ -83,7 +82,7 @@ mod tests {
 
     #[test]
     fn tokenised_text_is_split_at_its_spaces() {
-        let text = "it 's not good , they do n't -- and i 'd say so ...";
+        let text = "it 's not good , they do n't -- and -LRB- i 'd say -rrb- so ...";
         assert_eq!(words(text), text.split(' ').collect::<Vec<_>>());
     }
 
