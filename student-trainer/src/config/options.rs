@@ -88,7 +88,8 @@ pub struct TrainOptions {
     /// Decides those texts; runs of other --seed but the same of this share the teacher's answers to them [default: 1]
     #[arg(long, value_name = "SEED")]
     pub augment_seed: Option<u32>,
-    /// Text without labels, for the teacher to label: .txt with a text a line, or a data file; may be given several times
+    /// Text without labels, for the teacher to label: .txt with a text a line, or a data file; may be given several times. Its
+    /// words join the student's vocabulary
     #[arg(long, value_name = "FILE")]
     pub unlabelled: Option<Vec<PathBuf>>,
     /// Texts without labels in an epoch for each labelled one; epochs take turns at them [default: all in each epoch]
