@@ -1,9 +1,10 @@
 //! What the teacher server and the student trainer have in common.
 //!
-//! Modules in the order the data takes: [`hub`] finds models, [`data`] reads examples, [`text`] makes tokens of them,
-//! [`models`] logits of tokens, [`pretraining`] hides some of these, [`wire`] carries logits between machines, [`training`] learns from them
-//! and [`metrics`] says how well.
+//! Modules in the order the data takes: [`hub`] finds models, [`data`] reads examples, [`augmentation`] varies them, [`text`] makes
+//! tokens of them, [`models`] logits of tokens, [`pretraining`] hides some of these, [`wire`] carries logits between machines,
+//! [`training`] learns from them and [`metrics`] says how well.
 
+pub mod augmentation;
 pub mod commands;
 pub mod data;
 pub mod files;

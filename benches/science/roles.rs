@@ -66,7 +66,11 @@ impl Teacher {
     pub(crate) fn start(model: &Path, rows: &Path) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let mut command = Role::Teacher.command()?;
-        command.args(["serve", "--listen", &address, "--model"]).arg(model).arg("--store").arg(rows);
+        command
+            .args(["serve", "--listen", &address, "--model"])
+            .arg(model)
+            .arg("--store")
+            .arg(rows);
         // Students wait for it by themselves.
         let process = command.spawn().context("cannot start the teacher server")?;
         Ok(Self { process, url: format!("http://{address}") })

@@ -17,6 +17,7 @@ mod stream;
 mod task;
 #[cfg(test)]
 mod tests;
+mod unlabelled;
 
 pub use columns::{Columns, LabelUse};
 pub use error::DataError;
@@ -24,7 +25,8 @@ pub use example::{Example, RawLabel, Record, Target, contents_hash};
 pub use labels::{LabelError, LabelSet};
 pub use read::{RecordStream, read_lines, read_records, stream_records};
 pub use resolve::Records;
-pub use sampler::epoch_batches;
+pub use sampler::{epoch_batches, epoch_share};
 pub use splits::{SplitFiles, Splits};
 pub use stream::{InputFormat, InputRecords};
 pub use task::Task;
+pub use unlabelled::read_unlabelled;

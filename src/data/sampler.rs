@@ -34,6 +34,20 @@ pub fn epoch_batches(
     batches
 }
 
+/// The `share` of `0..count` that is an epoch's turn, epochs counted from 1: each goes on in one seeded order where the one
+/// before it ended, so that all are used before any is repeated. No index occurs twice; all occur where `share` is `count`
+/// or more.
+pub fn epoch_share(count: usize, share: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // Far from the streams of the epochs.
+    random.set_stream(u64::MAX);
+    let mut order: Vec<usize> = (0..count).collect();
+    order.shuffle(&mut random);
+    let share = share.min(count);
+    let begin = u128::from(epoch.saturating_sub(1)) * share as u128 % count.max(1) as u128;
+    order.into_iter().cycle().skip(begin as usize).take(share).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -86,6 +100,31 @@ mod tests {
         let cost = padded(&epoch_batches(&lengths, 32, 3, 0), &lengths);
         // A pool of 1600 rows has 16 or 17 of each of the 97 lengths, so a batch spans about 2.
         assert!(cost < needed * 104 / 100, "{cost} tokens with padding, {needed} without");
+    }
+
+    proptest! {
+        #[test]
+        fn shares_of_epochs_use_all_before_any_is_repeated(
+            count in 1_usize..60,
+            share in 1_usize..70,
+            seed: u64,
+        ) {
+            let passed = |epochs| {
+                (1..=epochs).flat_map(|epoch| epoch_share(count, share, seed, epoch)).collect()
+            };
+            let many: Vec<usize> = passed(8);
+            prop_assert_eq!(many.len(), 8 * share.min(count));
+            for pass in many.chunks_exact(count) {
+                let mut pass = pass.to_vec();
+                pass.sort_unstable();
+                prop_assert_eq!(pass, (0..count).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_has_no_share() {
+        assert!(epoch_share(0, 5, 1, 3).is_empty());
     }
 
     #[test]

@@ -348,3 +348,17 @@ fn a_training_file_without_a_sound_label_set_is_refused() {
         "train.csv: a single-label task needs at least 2 labels, there is 1"
     );
 }
+
+#[test]
+fn texts_without_labels_are_lines_or_rows() {
+    let lines = file("texts.txt", "\u{feff}one\r\n\n \n two {2}\n");
+    let read = |file: &File| {
+        let rows = read_unlabelled(&file.path, &Columns::default()).unwrap();
+        rows.into_iter().map(|row| (row.line, row.text, row.text_pair)).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&lines), [(1, "one".to_owned(), None), (4, " two {2}".to_owned(), None)]);
+    let rows = file("texts.csv", "text,text_pair,label\none,two,9.5\n");
+    assert_eq!(read(&rows), [(2, "one".to_owned(), Some("two".to_owned()))]);
+    let unknown = file("texts.log", "one\n");
+    assert!(read_unlabelled(&unknown.path, &Columns::default()).is_err());
+}

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokenizers::AddedToken;
+
 use super::{TextError, Tokenizer, family::Role, settings::Settings};
 
 /// What tokenizers call it whose folder says nothing.
@@ -19,4 +21,41 @@ pub fn mask_token(folder: &Path, tokenizer: &Tokenizer) -> Result<i64, TextError
         folder: folder.to_owned(),
         names: stated.map_or_else(|| NAMES.join(" or "), |token| token.content),
     })
+}
+
+impl Tokenizer {
+    /// The same, and `token` is one token wherever it stands in a text: the tokenizer's own where it has one of that
+    /// spelling, else a new one after the last.
+    pub fn with_mask(mut self, token: &str) -> Result<Self, TextError> {
+        let added = self.inner.get_added_tokens_decoder();
+        if !added.values().any(|known| known.content == token) {
+            self.inner.add_special_tokens(&[AddedToken::from(token, true)]);
+            self.json =
+                self.inner.to_string(false).map_err(|cause| TextError::Text(cause.to_string()))?;
+        }
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::word_tokenizer;
+
+    #[test]
+    fn a_mask_is_one_token_of_its_own_in_a_vocabulary_of_words() {
+        let words = word_tokenizer(["a film [ mask ]"].into_iter(), 1, 100).unwrap();
+        let plain = Tokenizer::new(words, 8).unwrap();
+        // Padding, unknown, and five words in alphabetical order: [ ] a film mask.
+        assert_eq!(plain.encode("a [MASK]", None).unwrap().ids, [4, 2, 6, 3]);
+        let masked = plain.clone().with_mask("[MASK]").unwrap();
+        assert_eq!(masked.vocabulary_size(), 8);
+        assert_eq!(masked.encode("a [MASK], 电[MASK]", None).unwrap().ids, [4, 7, 1, 1, 7]);
+        assert_eq!(masked.encode("[ mask ]", None).unwrap().ids, [2, 6, 3]);
+        // It is kept with the tokenizer, and found again.
+        let again = masked.json().parse::<tokenizers::Tokenizer>().unwrap();
+        let again = Tokenizer::new(again, 8).unwrap().with_mask("[MASK]").unwrap();
+        assert_eq!(again.json(), masked.json());
+        assert_eq!(again.encode("a [MASK]", None).unwrap().ids, [4, 7]);
+    }
 }

@@ -34,7 +34,7 @@ impl Tokens {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     pub(super) inner: tokenizers::Tokenizer,
-    json: String,
+    pub(super) json: String,
 }
 
 impl Tokenizer {

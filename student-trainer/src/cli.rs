@@ -9,6 +9,7 @@ use std::{
 use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 use lectern::{
+    augmentation::Augmentation,
     commands::{
         ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model, predict_with,
     },
@@ -17,7 +18,8 @@ use lectern::{
 };
 
 use crate::{
-    config::{LabelSource, TrainOptions},
+    augment::{AugmentConfig, write_augmented},
+    config::{AugmentFlags, LabelSource, TrainOptions},
     describe::CardLines,
     labels::TeacherUrl,
     seeds::train_seeds,
@@ -43,6 +45,10 @@ enum Command {
     /// Each distinct text is asked for once. Prints one line of JSON with the counts. The exit code is 1 if
     /// the teacher refused any of them, for a run's --on-missing would then have to say what to do.
     Warm(WarmArgs),
+    /// Write the texts that `train --augment` makes of a training file, as JSON Lines with the line each was made of
+    ///
+    /// To look at them, or to have a teacher label them beforehand with `warm`. Prints one line of JSON with the counts.
+    Augment(AugmentArgs),
     /// Print what a teacher says of itself: labels, fingerprint, architecture, limits
     Describe(DescribeArgs),
     /// Print the classification report of a trained student on labelled examples
@@ -85,6 +91,24 @@ struct WarmArgs {
     /// How long to wait for a teacher that is away, in seconds
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     teacher_patience: u64,
+}
+
+#[derive(Debug, Args)]
+struct AugmentArgs {
+    /// Texts: .json, .jsonl, .csv, .tsv or .parquet, or .txt with a text a line; labels are not needed
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Where to write to
+    #[arg(long, value_name = "FILE.jsonl")]
+    output: PathBuf,
+    /// Column or key of the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// Column or key of the second text of a pair [default: `text_pair`, which may be absent]
+    #[arg(long, value_name = "NAME")]
+    text_pair_column: Option<String>,
+    #[command(flatten)]
+    flags: AugmentFlags,
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +159,31 @@ impl WarmArgs {
     }
 }
 
+impl AugmentArgs {
+    fn into_config(mut self) -> Result<AugmentConfig, Usage> {
+        let (data, output) = (&self.data, &self.output);
+        if output.extension().is_none_or(|ending| ending != "jsonl") || output == data {
+            return Err(Usage(format!(
+                "--output {}: must be another file than --data, and its name end in .jsonl",
+                output.display()
+            )));
+        }
+        let default = Augmentation::default().samples;
+        let augmentation = self.flags.resolve(default)?;
+        Ok(AugmentConfig {
+            augmentation: augmentation
+                .ok_or_else(|| Usage("--augment 0: must be at least 1".to_owned()))?,
+            data: self.data,
+            columns: Columns {
+                text: self.text_column,
+                text_pair: self.text_pair_column,
+                label: None,
+            },
+            output: self.output,
+        })
+    }
+}
+
 impl Cli {
     /// Does what the command line asks.
     pub fn execute(self) -> anyhow::Result<()> {
@@ -159,6 +208,9 @@ impl Cli {
                     "the teacher refused {refused} of {distinct} examples; leave them out, or let \
                      --on-missing of a run say what becomes of them"
                 );
+            }
+            Command::Augment(args) => {
+                writeln!(io::stdout(), "{}", write_augmented(&args.into_config()?)?)?;
             }
             Command::Describe(args) => {
                 let source =

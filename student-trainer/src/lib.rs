@@ -1,6 +1,7 @@
 //! The student's side: train small models on hard labels and on the logits that a teacher server
 //! streams, judge them, and use them.
 
+mod augment;
 pub mod cli;
 pub mod config;
 mod describe;
@@ -11,4 +12,5 @@ mod run_folder;
 mod seeds;
 mod source;
 pub mod train;
+mod transfer;
 pub mod warm;

@@ -10,10 +10,11 @@ use lectern::{
 };
 
 use crate::{
-    config::{Objective, StudentKind, TrainConfig},
+    config::{Objective, StudentKind, TrainConfig, TransferCounts},
     describe::encoding_name,
     run_folder::SUMMARY,
     source::{Ready, Source},
+    transfer::{add_transfer, read_texts},
 };
 
 /// A run that has everything it needs.
@@ -23,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) card: Option<TeacherCard>,
     /// Targets in the teacher's order where there is a teacher, so that its rows need no reordering.
     pub(crate) data: Splits,
+    /// What `data.train` holds.
+    pub(crate) counts: TransferCounts,
     pub(crate) train_tokens: Vec<Tokens>,
     /// Of `train_tokens`.
     pub(crate) lengths: Vec<usize>,
@@ -37,6 +40,7 @@ pub(crate) struct Prepared {
 /// the files are read once it has.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_output(&config.output, config.resume, "run", SUMMARY)?;
+    let texts = read_texts(config)?;
     let read = |task| Splits::read(files(config, task));
     let open = || {
         let source = config.soft_labels.as_ref();
@@ -57,14 +61,19 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         take_the_teachers_order(&mut data, card)?;
     }
 
-    let tokenizer = if let Some(path) = &config.tokenizer {
+    let counts = add_transfer(config, &mut data.train, texts)?;
+    let mut tokenizer = if let Some(path) = &config.tokenizer {
         Tokenizer::from_file(path, config.max_length)?
     } else {
-        let texts = data.train.iter().flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair));
+        let texts = counts.found(&data.train);
+        let texts = texts.flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair));
         let texts = texts.map(String::as_str);
         let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
         Tokenizer::new(words, config.max_length)?
     };
+    if let Some(augmentation) = &config.transfer.augmentation {
+        tokenizer = tokenizer.with_mask(&augmentation.mask_token)?;
+    }
     let train_tokens = tokenise(&tokenizer, &data.train, config.max_length)?;
     let vocabulary = tokenizer.vocabulary_size() as i64;
     let sizes = match config.student {
@@ -74,7 +83,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
     let source = source.map(|source| source.check(config, &data.train)).transpose()?;
     let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { objective, card, data, train_tokens, lengths, source, tokenizer, model })
+    Ok(Prepared { objective, card, data, counts, train_tokens, lengths, source, tokenizer, model })
 }
 
 fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {

@@ -14,7 +14,7 @@ use lectern::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{LabelSource, OnMissing, TrainConfig},
+    config::{LabelSource, OnMissing, TrainConfig, TransferCounts},
     labels::{FileRows, Missing, Request, SoftLabels, StreamSettings, TeacherUrl, describe},
 };
 
@@ -74,6 +74,7 @@ impl Ready {
         self,
         config: &TrainConfig,
         lengths: &[usize],
+        counts: TransferCounts,
         from: (usize, usize),
     ) -> anyhow::Result<SoftLabels> {
         Ok(match self {
@@ -84,11 +85,12 @@ impl Ready {
                     patience: config.teacher_patience,
                     ..StreamSettings::new(url, config.name.clone())
                 };
-                let batches = in_training_order(config, lengths, requests, from);
+                let batches = in_training_order(config, lengths, counts, requests, from);
                 SoftLabels::start(settings, card.fingerprint, batches)?
             }
             Self::File { rows, requests } => {
-                SoftLabels::from_file(rows, in_training_order(config, lengths, requests, from))
+                let batches = in_training_order(config, lengths, counts, requests, from);
+                SoftLabels::from_file(rows, batches)
             }
         })
     }
@@ -129,12 +131,13 @@ fn read(
 fn in_training_order(
     config: &TrainConfig,
     lengths: &[usize],
+    counts: TransferCounts,
     requests: Vec<Arc<Request>>,
     (epochs, batches): (usize, usize),
 ) -> impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static {
     let (lengths, config) = (lengths.to_vec(), config.clone());
     (epochs + 1..=config.epochs)
-        .flat_map(move |epoch| config.batches(&lengths, epoch))
+        .flat_map(move |epoch| config.batches(&lengths, counts, epoch))
         .skip(batches)
         .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect())
 }

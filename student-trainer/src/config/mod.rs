@@ -1,5 +1,6 @@
 //! One run's configuration: flags over a TOML file over defaults, checked once.
 
+mod augmentation;
 mod optimizer;
 mod options;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use lectern::{
 
 use serde_json::Value;
 
+pub use augmentation::{AugmentFlags, Transfer, TransferCounts};
 pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
 
 use crate::labels::{LabelError, TeacherUrl};
@@ -77,6 +79,7 @@ pub struct TrainConfig {
     pub teacher_patience: Duration,
     pub format: RowFormat,
     pub label_memory: u64,
+    pub transfer: Transfer,
     pub student: StudentKind,
     pub tokenizer: Option<PathBuf>,
     pub vocabulary_size: usize,
@@ -120,10 +123,22 @@ impl TrainConfig {
         &self.resolved
     }
 
-    /// The batches of an epoch, counted from 1, of training examples of these lengths. Who asks for rows
-    /// and who trains on them both ask here, so they agree.
-    pub fn batches(&self, lengths: &[usize], epoch: usize) -> Vec<Vec<usize>> {
-        epoch_batches(lengths, self.batch_size, self.seed.into(), epoch as u64)
+    /// The batches of an epoch, counted from 1, of examples of these lengths, of which there are so many of each kind. Who
+    /// asks for rows and who trains on them both ask here, so they agree.
+    pub fn batches(
+        &self,
+        lengths: &[usize],
+        counts: TransferCounts,
+        epoch: usize,
+    ) -> Vec<Vec<usize>> {
+        let (seed, epoch) = (self.seed.into(), epoch as u64);
+        let examples = counts.of_epoch(self.transfer.unlabelled_ratio, seed, epoch);
+        let lengths: Vec<usize> = examples.iter().map(|&example| lengths[example]).collect();
+        let mut batches = epoch_batches(&lengths, self.batch_size, seed, epoch);
+        for place in batches.iter_mut().flatten() {
+            *place = examples[*place];
+        }
+        batches
     }
 
     /// The run of one seed among several, in a folder of its own.
@@ -157,6 +172,7 @@ impl TrainConfig {
         resolved.task = Some(task);
         resolved.check_best_by(task)?;
         let loss = resolved.resolve_loss(task, self.soft_labels.is_some())?;
+        self.transfer.check_loss(loss)?;
         Ok(Objective { task, loss, resolved })
     }
 }
@@ -228,6 +244,7 @@ impl TrainOptions {
             teacher_patience: Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
             format: self.resolve_format()?,
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
+            transfer: self.resolve_transfer()?,
             student: *self.student.get_or_insert(StudentKind::Bilstm),
             tokenizer: self.tokenizer.clone(),
             vocabulary_size: at_least(

@@ -74,6 +74,33 @@ pub struct TrainOptions {
     #[arg(long, value_name = "MIB")]
     pub label_memory_mb: Option<u64>,
 
+    /// Texts made of each training text, for the teacher to label: words are hidden or exchanged for others of their part of
+    /// speech, or only a few in a row kept [default: 0]
+    #[arg(long, value_name = "TEXTS")]
+    pub augment: Option<usize>,
+    /// Share of words that the mask token takes the place of [default: 0.1]
+    #[arg(long, value_name = "SHARE")]
+    pub augment_mask: Option<f64>,
+    /// Share of words that another training word of the same part of speech takes the place of [default: 0.1]
+    #[arg(long, value_name = "SHARE")]
+    pub augment_pos: Option<f64>,
+    /// Share of those texts of which only one to five words in a row stay [default: 0.25]
+    #[arg(long, value_name = "SHARE")]
+    pub augment_ngram: Option<f64>,
+    /// What hides a word, as the teacher's tokenizer spells it: `<mask>` for RoBERTa and its kin [default: `[MASK]`]
+    #[arg(long, value_name = "TOKEN")]
+    pub augment_mask_token: Option<String>,
+    /// Decides those texts; runs of other --seed but the same of this share the teacher's answers to them [default: 1]
+    #[arg(long, value_name = "SEED")]
+    pub augment_seed: Option<u32>,
+    /// Text without labels, for the teacher to label: .txt with a text a line, or a data file; may be given several times. Its
+    /// words join the student's vocabulary
+    #[arg(long, value_name = "FILE")]
+    pub unlabelled: Option<Vec<PathBuf>>,
+    /// Texts without labels in an epoch for each labelled one; epochs take turns at them [default: all in each epoch]
+    #[arg(long, value_name = "RATIO")]
+    pub unlabelled_ratio: Option<f64>,
+
     /// The model [default: bilstm]
     #[arg(long, value_enum)]
     pub student: Option<StudentKind>,

@@ -150,3 +150,45 @@ fn settings_that_fit_no_task_are_refused_before_the_teacher_says_which_it_is() {
     let alone = refused(regression(1.0, Some("http://127.0.0.1:1")));
     assert!(alone.contains("--loss mse with --alpha 1 would not use the teacher"), "{alone}");
 }
+
+#[test]
+fn texts_without_labels_take_turns_beside_all_others() {
+    let options = TrainOptions {
+        teacher: Some("http://127.0.0.1:1".into()),
+        loss: Some(LossKind::Mse),
+        augment: Some(20),
+        unlabelled: Some(vec!["texts.txt".into()]),
+        unlabelled_ratio: Some(0.5),
+        batch_size: Some(4),
+        ..minimal()
+    };
+    let config = options.resolve().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, toml::to_string(&config.resolved).unwrap()).unwrap();
+    let again = TrainOptions::default().over_file(Some(&file)).unwrap().resolve().unwrap();
+    assert_eq!(format!("{again:?}"), format!("{config:?}"));
+
+    // Indices 0 to 5 are labelled, to 9 made, to 18 without labels, of which each epoch takes half of 6.
+    let counts = TransferCounts { labelled: 6, augmented: 4, unlabelled: 9 };
+    let lengths: Vec<usize> = (0..19).collect();
+    let mut texts = Vec::new();
+    for epoch in 1..=3 {
+        let batches = config.batches(&lengths, counts, epoch);
+        assert_eq!(batches, config.batches(&lengths, counts, epoch));
+        assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 13);
+        let mut examples = batches.concat();
+        examples.sort_unstable();
+        assert_eq!(examples[..10], lengths[..10]);
+        texts.extend_from_slice(&examples[10..]);
+    }
+    texts.sort_unstable();
+    assert_eq!(texts, lengths[10..]);
+
+    // Without the ratio, and without such texts, it is the plain order of all.
+    let all = TrainConfig { transfer: Transfer::default(), ..config.clone() };
+    let plain = epoch_batches(&lengths, 4, 1, 2);
+    assert_eq!(all.batches(&lengths, counts, 2), plain);
+    let labelled = TransferCounts { labelled: 19, ..TransferCounts::default() };
+    assert_eq!(config.batches(&lengths, labelled, 2), plain);
+}

@@ -27,6 +27,7 @@ impl LabelledBatch {
         outcomes: Option<Vec<Outcome>>,
         policy: OnMissing,
         state: &mut State,
+        has_hard_label: impl Fn(usize) -> bool,
         refused: impl FnOnce(usize, &Missing) -> anyhow::Error,
     ) -> anyhow::Result<Self> {
         let Some(outcomes) = outcomes else {
@@ -42,11 +43,11 @@ impl LabelledBatch {
         for (example, outcome) in batch.into_iter().zip(outcomes) {
             match (outcome, policy) {
                 (Ok(row), _) => labelled.push(example, Some(row)),
-                (Err(_), OnMissing::Skip) => state.left_out += 1,
-                (Err(_), OnMissing::HardOnly) => {
+                (Err(_), OnMissing::HardOnly) if has_hard_label(example) => {
                     state.without_soft_label += 1;
                     labelled.push(example, None);
                 }
+                (Err(_), OnMissing::Skip | OnMissing::HardOnly) => state.left_out += 1,
                 (Err(missing), OnMissing::Wait) => return Err(refused(example, &missing)),
             }
         }

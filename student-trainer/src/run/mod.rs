@@ -68,8 +68,10 @@ impl<'a> Run<'a> {
             State::default()
         };
         let from = (state.epochs, state.batches);
-        let soft = source.map(|s| s.start(config, &prepared.lengths, from)).transpose()?;
-        let batches = config.batches(&prepared.lengths, 1).len();
+        let soft = source
+            .map(|s| s.start(config, &prepared.lengths, prepared.counts, from))
+            .transpose()?;
+        let batches = config.batches(&prepared.lengths, prepared.counts, 1).len();
         let total = batches.div_ceil(config.accumulate) * config.epochs;
         let warm_up = (total as f64 * config.warmup).round() as usize;
         Ok(Self {
@@ -109,7 +111,7 @@ impl<'a> Run<'a> {
     fn rest_of_epoch(&mut self) -> anyhow::Result<()> {
         let config = self.config;
         let epoch = self.state.epochs + 1;
-        let batches = config.batches(&self.prepared.lengths, epoch);
+        let batches = config.batches(&self.prepared.lengths, self.prepared.counts, epoch);
         let before = self.state.epochs * batches.len();
         let mut progress = Progress::new(format!("epoch {epoch}/{}", config.epochs), batches.len());
         progress.advance(self.state.batches, String::new);
@@ -138,7 +140,9 @@ impl<'a> Run<'a> {
             let refused =
                 |example: usize, missing: &_| no_soft_label(example, &train[example].text, missing);
             let policy = self.config.on_missing;
-            let batch = LabelledBatch::new(batch.clone(), rows, policy, &mut self.state, refused)?;
+            let has_hard = |example: usize| train[example].target.is_some();
+            let state = &mut self.state;
+            let batch = LabelledBatch::new(batch.clone(), rows, policy, state, has_hard, refused)?;
             if !batch.examples.is_empty() {
                 labelled.push(batch);
             }
