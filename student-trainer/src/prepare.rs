@@ -12,22 +12,22 @@ use lectern::{
 use crate::{
     config::{Objective, StudentKind, TrainConfig},
     describe::encoding_name,
-    labels::SoftLabels,
-    source::Source,
+    teachers::{self, Teachers},
 };
 
 /// A run that has everything it needs.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) objective: Objective,
-    pub(crate) card: Option<TeacherCard>,
-    /// Targets in the teacher's order where there is a teacher, so that its rows need no reordering.
+    /// Of all teachers.
+    pub(crate) cards: Vec<TeacherCard>,
+    /// Targets in the first teacher's order where there is a teacher, so that its rows need no reordering.
     pub(crate) data: Splits,
     pub(crate) train_tokens: Vec<Tokens>,
     /// Of `train_tokens`.
     pub(crate) lengths: Vec<usize>,
     /// The rows of all epochs in the order of training, where there is a teacher.
-    pub(crate) soft: Option<SoftLabels>,
+    pub(crate) soft: Option<Teachers>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
 }
@@ -38,23 +38,22 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_free(&config.output)?;
     let read = |task| Splits::read(files(config, task));
-    let open = || {
-        let source = config.soft_labels.as_ref();
-        source.map(|source| Source::open(source, config.teacher_patience)).transpose()
-    };
-    let (objective, mut data, source);
+    let (objective, mut data, sources);
     if let Some(task) = config.task {
-        (objective, data, source) = (config.objective(task)?, read(task)?, open()?);
+        (objective, data, sources) =
+            (config.objective(task)?, read(task)?, teachers::open(config)?);
     } else {
         files(config, Task::default()).check_there()?;
-        source = open()?;
-        let task = source.as_ref().map(|source| source.card().task).unwrap_or_default();
+        sources = teachers::open(config)?;
+        let task = sources.first().map(|source| source.card().task).unwrap_or_default();
         (objective, data) = (config.objective(task)?, read(task)?);
     }
-    let card = source.as_ref().map(|source| source.card().clone());
-    if let Some(card) = &card {
+    let cards: Vec<_> = sources.iter().map(|source| source.card().clone()).collect();
+    for card in &cards {
         check_rows(config, objective.task, card)?;
-        take_the_teachers_order(&mut data, card)?;
+    }
+    if let Some(first) = cards.first() {
+        take_the_teachers_order(&mut data, first)?;
     }
 
     let tokenizer = if let Some(path) = &config.tokenizer {
@@ -72,9 +71,9 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         StudentKind::BilstmPaper => BiLstmConfig::paper(vocabulary),
     };
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
-    let soft = source.map(|source| source.start(config, &data.train, &lengths)).transpose()?;
+    let soft = teachers::start(sources, config, &data.train, &lengths)?;
     let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { objective, card, data, train_tokens, lengths, soft, tokenizer, model })
+    Ok(Prepared { objective, cards, data, train_tokens, lengths, soft, tokenizer, model })
 }
 
 fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {

@@ -20,11 +20,12 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Takes the configured folder, new or empty, and writes down what the run is.
+    /// Takes the configured folder, new or empty, and writes down what the run is: `teacher.json` is a teacher's card, or
+    /// an array of several.
     pub(crate) fn create(
         config: &TrainConfig,
         objective: &Objective,
-        card: Option<&TeacherCard>,
+        teachers: &[TeacherCard],
     ) -> anyhow::Result<Self> {
         let path = config.output.clone();
         claim_folder(&path)?;
@@ -38,8 +39,10 @@ impl RunFolder {
             .with_context(|| format!("cannot create {}", metrics.display()))?;
         let folder = Self { path, metrics };
         folder.write("config.toml", &toml)?;
-        if let Some(card) = card {
-            folder.write_json("teacher.json", &serde_json::to_value(card)?)?;
+        match teachers {
+            [] => {}
+            [card] => folder.write_json("teacher.json", &serde_json::to_value(card)?)?,
+            cards => folder.write_json("teacher.json", &serde_json::to_value(cards)?)?,
         }
         Ok(folder)
     }

@@ -1,4 +1,4 @@
-//! A run's soft labels from where the configuration says: a teacher that is asked, or a file of its rows.
+//! One teacher's soft labels from where the configuration says: a server that is asked, or a file of rows.
 
 use std::{
     path::{Path, PathBuf},
@@ -47,29 +47,33 @@ impl Source {
 
     /// The rows of everything that the run will train on, in its order. A teacher is asked from here
     /// on; a file is read and, unless the policy allows for it, must have all of them.
+    ///
+    /// - `memory`: bytes of rows to keep for later epochs
+    /// - `requests`: one for each of `train`
     pub(crate) fn start(
         self,
         config: &TrainConfig,
+        memory: u64,
         train: &[Example],
         lengths: &[usize],
+        requests: &Arc<[Arc<Request>]>,
     ) -> anyhow::Result<SoftLabels> {
-        let requests: Vec<Arc<Request>> = (train.iter())
-            .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
-            .collect();
+        let asked = Arc::clone(requests);
+        let batches = in_training_order(config, lengths)
+            .map(move |batch| batch.into_iter().map(|i| Arc::clone(&asked[i])).collect());
         match self {
             Self::Teacher { url, card } => {
                 let settings = StreamSettings {
                     format: config.format,
-                    memory_bytes: config.label_memory,
+                    memory_bytes: memory,
                     patience: config.teacher_patience,
                     ..StreamSettings::new(url, config.name.clone())
                 };
-                let batches = in_training_order(config, lengths, requests);
                 Ok(SoftLabels::start(settings, card.fingerprint, batches)?)
             }
             Self::File { path, file } => {
-                let rows = read(config, &path, *file, train, &requests)?;
-                Ok(SoftLabels::from_file(rows, in_training_order(config, lengths, requests)))
+                let rows = read(config, &path, *file, train, requests)?;
+                Ok(SoftLabels::from_file(rows, batches))
             }
         }
     }
@@ -106,16 +110,13 @@ fn read(
     Ok(rows)
 }
 
-/// The batches of all epochs.
-fn in_training_order(
+/// The training examples in the batches of all epochs.
+pub(crate) fn in_training_order(
     config: &TrainConfig,
     lengths: &[usize],
-    requests: Vec<Arc<Request>>,
-) -> impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static {
+) -> impl Iterator<Item = Vec<usize>> + Send + 'static {
     let (lengths, config) = (lengths.to_vec(), config.clone());
-    (1..=config.epochs)
-        .flat_map(move |epoch| config.batches(&lengths, epoch))
-        .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect())
+    (1..=config.epochs).flat_map(move |epoch| config.batches(&lengths, epoch))
 }
 
 /// What stops a run that may not go on without the row of a training example, counted from 0.

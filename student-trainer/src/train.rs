@@ -1,4 +1,4 @@
-//! The training loop. Knows no network: rows come from [`SoftLabels`], batch by batch.
+//! The training loop. Knows no network: rows come from `Teachers`, batch by batch.
 
 use std::{
     sync::Arc,
@@ -10,7 +10,7 @@ use lectern::{
     commands::{Progress, judge, write_report},
     metrics::Mean,
     models::{BEST_WEIGHTS, LAST_WEIGHTS, Student, TokenBatch},
-    training::{HardTargets, Optimizer, SoftTargets, clip_by_norm},
+    training::{HardTargets, Optimizer, SoftTargets, clip_by_norm, progress as run_progress},
 };
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
@@ -18,10 +18,11 @@ use tracing::info;
 
 use crate::{
     config::{OnMissing, TrainConfig},
-    labels::{Outcome, SoftLabels},
+    labels::Outcome,
     prepare::{Prepared, prepare},
     run_folder::RunFolder,
     source::no_soft_label,
+    teachers::Teachers,
 };
 
 /// What a run came to; `summary.json` of the run folder.
@@ -32,7 +33,7 @@ pub struct Summary(pub Value);
 pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     let mut prepared = prepare(config)?;
     let soft = prepared.soft.take();
-    let mut folder = RunFolder::create(config, &prepared.objective, prepared.card.as_ref())?;
+    let mut folder = RunFolder::create(config, &prepared.objective, &prepared.cards)?;
     tch::manual_seed(config.seed.into());
     let student = Student::fresh(
         prepared.model.clone(),
@@ -50,7 +51,7 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         task = %prepared.objective.task,
         labels = ?prepared.data.labels.names(),
         loss = ?prepared.objective.loss,
-        teacher = prepared.card.as_ref().map(|card| card.fingerprint.short()),
+        teachers = ?prepared.cards.iter().map(|card| card.fingerprint.short()).collect::<Vec<_>>(),
         "training"
     );
     let mut run = Run::start(config, &prepared, soft, &student, device)?;
@@ -83,7 +84,7 @@ fn finish(
         scores.insert(name.to_owned(), score);
     }
     let seconds = run.trained.as_secs_f64();
-    let stream = run.soft.as_ref().map(SoftLabels::metrics);
+    let stream = run.soft.as_ref().map(Teachers::metrics);
     let summary = json!({
         "name": config.name,
         "task": prepared.objective.task,
@@ -121,7 +122,7 @@ struct Run<'a> {
     student: &'a Student,
     device: Device,
     optimizer: Optimizer,
-    soft: Option<SoftLabels>,
+    soft: Option<Teachers>,
     best: Option<(f64, usize)>,
     step: usize,
     examples: usize,
@@ -135,7 +136,7 @@ impl<'a> Run<'a> {
     fn start(
         config: &'a TrainConfig,
         prepared: &'a Prepared,
-        soft: Option<SoftLabels>,
+        soft: Option<Teachers>,
         student: &'a Student,
         device: Device,
     ) -> anyhow::Result<Self> {
@@ -157,7 +158,7 @@ impl<'a> Run<'a> {
     }
 
     fn wait_share(&self) -> f64 {
-        let waited = self.soft.as_ref().map_or(Duration::ZERO, SoftLabels::waited);
+        let waited = self.soft.as_ref().map_or(Duration::ZERO, Teachers::waited);
         waited.as_secs_f64() / self.trained.as_secs_f64().max(1e-9)
     }
 
@@ -208,10 +209,11 @@ impl<'a> Run<'a> {
         let mut progress =
             Progress::new(format!("epoch {epoch}/{}", self.config.epochs), batches.len());
         let mut mean = Mean::default();
-        for batch in batches {
-            let rows = self.soft.as_mut().map(SoftLabels::next_batch).transpose()?;
+        let (steps, before) = (self.config.epochs * batches.len(), (epoch - 1) * batches.len());
+        for (step, batch) in (before..).zip(batches) {
+            let rows = self.soft.as_mut().map(Teachers::next_batch).transpose()?;
             let Some(batch) = self.apply_policy(batch, rows)? else { continue };
-            let (loss, examples) = self.step(epoch, &batch)?;
+            let (loss, examples) = self.step(epoch, run_progress(step, steps), &batch)?;
             mean.add(loss * examples as f64, examples);
             progress.step(|| format!("loss {:.4}", mean.value()));
         }
@@ -234,6 +236,12 @@ impl<'a> Run<'a> {
             match (outcome, self.config.on_missing) {
                 (Ok(row), _) => labelled.push(example, Some(row)),
                 (Err(_), OnMissing::Skip) => self.left_out += 1,
+                // Nothing is known of it.
+                (Err(_), OnMissing::HardOnly)
+                    if self.prepared.data.train[example].target.is_none() =>
+                {
+                    self.left_out += 1;
+                }
                 (Err(_), OnMissing::HardOnly) => {
                     self.without_soft_label += 1;
                     labelled.push(example, None);
@@ -248,15 +256,21 @@ impl<'a> Run<'a> {
     }
 
     /// One update; the batch's loss and size.
-    fn step(&mut self, epoch: usize, batch: &LabelledBatch) -> anyhow::Result<(f64, usize)> {
+    fn step(
+        &mut self,
+        epoch: usize,
+        progress: f64,
+        batch: &LabelledBatch,
+    ) -> anyhow::Result<(f64, usize)> {
         let tokens: Vec<_> =
             batch.examples.iter().map(|&i| &self.prepared.train_tokens[i]).collect();
         let data = &self.prepared.data;
-        let targets = batch.examples.iter().filter_map(|&i| data.train[i].target.as_ref());
+        let targets = batch.examples.iter().map(|&i| data.train[i].target.as_ref());
         let hard = HardTargets::new(&data.labels, targets, self.device)?;
         let soft = batch.soft_targets(data.labels.len(), self.device)?;
         let logits = self.student.forward(&TokenBatch::new(&tokens, self.device)?)?;
-        let loss = self.prepared.objective.loss.value(&logits, &hard, soft.as_ref())?;
+        let loss = &self.prepared.objective.loss;
+        let loss = loss.value(&logits, &hard, soft.as_ref(), progress)?;
         let gradients = self.optimizer.gradients(&loss)?;
         let norm = clip_by_norm(&gradients, self.config.clip_norm)?;
         let loss = loss.f_double_value(&[])?;
