@@ -101,7 +101,7 @@ impl Ours {
 
     /// Steps a second over one turn.
     fn turn(&mut self) -> Result<f64, Box<dyn Error>> {
-        let loss = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
+        let loss = Loss::ce_mse(1.0, 2.0);
         let labels = LabelSet::new((0..CLASSES).map(|class| class.to_string()).collect())?;
         let start = Instant::now();
         for _ in 0..STEPS {
@@ -110,11 +110,11 @@ impl Ours {
             let tokens: Vec<_> = batch.iter().map(|&i| &self.examples[i]).collect();
             let target = |&i: &usize| Target::Label(i % CLASSES as usize);
             let targets: Vec<_> = batch.iter().map(target).collect();
-            let hard = HardTargets::new(&labels, targets.iter(), Device::Cpu)?;
+            let hard = HardTargets::new(&labels, targets.iter().map(Some), Device::Cpu)?;
             let logits = Tensor::zeros([batch.len() as i64, CLASSES], (Kind::Float, Device::Cpu));
             let soft = SoftTargets { logits, positions: None };
             let output = self.model.logits(&TokenBatch::new(&tokens, Device::Cpu)?, true)?;
-            let loss = loss.value(&output, &hard, Some(&soft))?;
+            let loss = loss.value(&output, &hard, Some(&soft), 0.0)?;
             let gradients = self.optimizer.gradients(&loss)?;
             self.optimizer.step(&gradients, 0.05)?;
         }

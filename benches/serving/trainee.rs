@@ -10,7 +10,7 @@ use lectern::{
         bilstm::{BiLstm, BiLstmConfig},
     },
     text::Tokens,
-    training::{HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets},
+    training::{HardTargets, Loss, Optimizer, OptimizerKind, SoftLoss, SoftTargets},
 };
 use tch::{Device, Tensor};
 
@@ -44,10 +44,11 @@ impl Trainee {
         let logits: Vec<f32> = rows.iter().flat_map(|row| row.iter().copied()).collect();
         let logits = Tensor::from_slice(&logits).view([-1, classes]);
         let targets: Vec<_> = batch.iter().map(|&i| Target::Label(i % self.labels.len())).collect();
-        let hard = HardTargets::new(&self.labels, targets.iter(), Device::Cpu)?;
+        let hard = HardTargets::new(&self.labels, targets.iter().map(Some), Device::Cpu)?;
         let soft = SoftTargets { logits, positions: None };
         let output = self.model.logits(&TokenBatch::new(&tokens, Device::Cpu)?, true)?;
-        let loss = Loss::Mse { alpha: 0.0 }.value(&output, &hard, Some(&soft))?;
+        let loss = Loss::weighed(SoftLoss::Mse, 0.0, 1.0);
+        let loss = loss.value(&output, &hard, Some(&soft), 0.0)?;
         let gradients = self.optimizer.gradients(&loss)?;
         self.optimizer.step(&gradients, 0.05)?;
         Ok(())

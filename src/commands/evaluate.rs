@@ -190,9 +190,10 @@ mod tests {
         ] {
             let names = (0..logits.len()).map(|name| name.to_string()).collect();
             let labels = LabelSet::of_task(task, names).unwrap();
-            let hard = HardTargets::new(&labels, std::iter::once(&truth), Device::Cpu).unwrap();
+            let hard =
+                HardTargets::new(&labels, std::iter::once(Some(&truth)), Device::Cpu).unwrap();
             let outputs = Tensor::from_slice(&logits).view([1, -1]).to_kind(tch::Kind::Double);
-            let trained_on = hard.loss(&outputs).unwrap().double_value(&[]);
+            let trained_on = hard.loss(&outputs).unwrap().unwrap().double_value(&[]);
             // Both in float64.
             assert!((loss(&logits, &truth) - trained_on).abs() < 1e-12, "{task}");
         }

@@ -6,6 +6,7 @@ mod gradient;
 mod losses;
 mod optimizer;
 mod schedule;
+mod scheduled;
 mod step;
 mod targets;
 #[cfg(test)]
@@ -14,8 +15,9 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError, Settings, step_seed};
 pub use cross_entropy::{ClassWeights, CrossEntropy};
 pub use gradient::{Gradient, clip_by_norm};
-pub use losses::{Loss, SoftTargets};
+pub use losses::{Balance, Loss, SoftLoss, SoftTargets};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerKind};
 pub use schedule::{Decay, Schedule};
+pub use scheduled::{Alpha, Line, Scheduled, progress};
 pub use step::Step;
 pub use targets::HardTargets;

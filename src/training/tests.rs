@@ -2,17 +2,12 @@
 //! `make_optimizers.py`.
 
 mod checkpoints;
-
-use std::collections::BTreeMap;
+mod losses;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    ClassWeights, CrossEntropy, Gradient, HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets,
-    clip_by_norm,
-};
-use crate::data::{LabelSet, Target, Task};
+use super::{ClassWeights, CrossEntropy, Gradient, Optimizer, OptimizerKind, clip_by_norm};
 
 fn tensor(rows: &[Vec<f64>]) -> Tensor {
     Tensor::from_slice(&rows.concat()).view([rows.len() as i64, rows[0].len() as i64])
@@ -20,95 +15,6 @@ fn tensor(rows: &[Vec<f64>]) -> Tensor {
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
-}
-
-/// The losses of one task; `targets` are classes, or a number.
-#[derive(Deserialize)]
-struct Losses {
-    student: Vec<Vec<f64>>,
-    teacher: Vec<Vec<f64>>,
-    targets: Vec<Vec<f64>>,
-    cases: Vec<LossCase>,
-}
-
-#[derive(Deserialize)]
-struct LossCase {
-    loss: String,
-    a: Option<f64>,
-    b: Option<f64>,
-    alpha: Option<f64>,
-    temperature: Option<f64>,
-    value: f64,
-    gradient: Vec<Vec<f64>>,
-}
-
-impl LossCase {
-    fn loss(&self) -> Loss {
-        let alpha = self.alpha.unwrap_or(0.0);
-        match self.loss.as_str() {
-            "cross-entropy" => Loss::CrossEntropy,
-            "mse" => Loss::Mse { alpha },
-            "ce-mse" => Loss::CeMse { ce_weight: self.a.unwrap(), mse_weight: self.b.unwrap() },
-            "kl" => Loss::Kl { alpha, temperature: self.temperature.unwrap() },
-            "bce" => Loss::Bce { alpha, temperature: self.temperature.unwrap() },
-            other => panic!("unknown loss {other}"),
-        }
-    }
-}
-
-impl Losses {
-    fn hard(&self, task: Task) -> HardTargets {
-        let names = (0..self.student[0].len()).map(|name| name.to_string()).collect();
-        let labels = LabelSet::of_task(task, names).unwrap();
-        let target = |values: &Vec<f64>| match task {
-            Task::SingleLabel => Target::Label(values[0] as usize),
-            Task::MultiLabel => {
-                Target::Labels(values.iter().map(|&value| value as usize).collect())
-            }
-            Task::Regression => Target::Value(values[0] as f32),
-        };
-        let targets: Vec<Target> = self.targets.iter().map(target).collect();
-        HardTargets::new(&labels, targets.iter(), Device::Cpu).unwrap()
-    }
-}
-
-fn losses() -> BTreeMap<Task, Losses> {
-    serde_json::from_str(include_str!("../../tests/fixtures/losses.json")).unwrap()
-}
-
-#[test]
-fn every_loss_and_its_gradient_agree_with_pytorch() {
-    let fixture = losses();
-    assert_eq!(fixture.keys().copied().collect::<Vec<_>>(), Task::ALL);
-    for (task, losses) in &fixture {
-        let hard = losses.hard(*task);
-        let soft = SoftTargets { logits: tensor(&losses.teacher), positions: None };
-        for case in &losses.cases {
-            let student = tensor(&losses.student).set_requires_grad(true);
-            let value = case.loss().value(&student, &hard, Some(&soft)).unwrap();
-            let name = format!("{task}, {:?}", case.loss());
-            assert!(case.loss().fits(*task), "{name}");
-            // float64 on both sides: what is left is the order of sums.
-            assert!((value.double_value(&[]) - case.value).abs() < 1e-12, "{name}");
-            value.backward();
-            assert!(difference(&student.grad(), &tensor(&case.gradient)) < 1e-12, "{name}");
-        }
-    }
-}
-
-#[test]
-fn examples_without_a_soft_target_count_in_the_hard_part_alone() {
-    let fixture = &losses()[&Task::SingleLabel];
-    let (student, hard) = (tensor(&fixture.student), fixture.hard(Task::SingleLabel));
-    let loss = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
-    let positions = Tensor::from_slice(&[1i64, 4]);
-    let teacher = tensor(&fixture.teacher).index_select(0, &positions);
-    let matched = student.index_select(0, &positions);
-    let by_hand = Loss::CrossEntropy.value(&student, &hard, None).unwrap()
-        + 2.0 * (&matched - &teacher).square().mean(Kind::Double);
-    let soft = SoftTargets { logits: teacher, positions: Some(positions) };
-    let value = loss.value(&student, &hard, Some(&soft)).unwrap();
-    assert!(difference(&value, &by_hand) < 1e-12);
 }
 
 #[derive(Deserialize)]

@@ -10,10 +10,11 @@ use lectern::{
 };
 
 use crate::{
-    config::{Objective, StudentKind, TrainConfig, TransferCounts},
+    config::{Objective, StudentKind, TrainConfig},
     describe::encoding_name,
+    order::Order,
     run_folder::SUMMARY,
-    source::{Ready, Source},
+    teachers::{self, Ready},
     transfer::{add_transfer, read_texts},
 };
 
@@ -21,16 +22,16 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) objective: Objective,
-    pub(crate) card: Option<TeacherCard>,
-    /// Targets in the teacher's order where there is a teacher, so that its rows need no reordering.
+    /// Of all teachers.
+    pub(crate) cards: Vec<TeacherCard>,
+    /// Targets in the first teacher's order where there is a teacher, so that its rows need no reordering.
     pub(crate) data: Splits,
-    /// What `data.train` holds.
-    pub(crate) counts: TransferCounts,
+    /// Of `data.train`.
+    pub(crate) order: Order,
+    /// Of `data.train`.
     pub(crate) train_tokens: Vec<Tokens>,
-    /// Of `train_tokens`.
-    pub(crate) lengths: Vec<usize>,
     /// Where rows come from, where there is a teacher; until they are asked for.
-    pub(crate) source: Option<Ready>,
+    pub(crate) teachers: Option<Ready>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
 }
@@ -42,23 +43,22 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_output(&config.output, config.resume, "run", SUMMARY)?;
     let texts = read_texts(config)?;
     let read = |task| Splits::read(files(config, task));
-    let open = || {
-        let source = config.soft_labels.as_ref();
-        source.map(|source| Source::open(source, config.teacher_patience)).transpose()
-    };
-    let (objective, mut data, source);
+    let (objective, mut data, sources);
     if let Some(task) = config.task {
-        (objective, data, source) = (config.objective(task)?, read(task)?, open()?);
+        (objective, data, sources) =
+            (config.objective(task)?, read(task)?, teachers::open(config)?);
     } else {
         files(config, Task::default()).check_there()?;
-        source = open()?;
-        let task = source.as_ref().map(|source| source.card().task).unwrap_or_default();
+        sources = teachers::open(config)?;
+        let task = sources.first().map(|source| source.card().task).unwrap_or_default();
         (objective, data) = (config.objective(task)?, read(task)?);
     }
-    let card = source.as_ref().map(|source| source.card().clone());
-    if let Some(card) = &card {
+    let cards: Vec<_> = sources.iter().map(|source| source.card().clone()).collect();
+    for card in &cards {
         check_rows(config, objective.task, card)?;
-        take_the_teachers_order(&mut data, card)?;
+    }
+    if let Some(first) = cards.first() {
+        take_the_teachers_order(&mut data, first)?;
     }
 
     let counts = add_transfer(config, &mut data.train, texts)?;
@@ -81,9 +81,10 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         StudentKind::BilstmPaper => BiLstmConfig::paper(vocabulary),
     };
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
-    let source = source.map(|source| source.check(config, &data.train)).transpose()?;
+    let teachers = teachers::check(sources, config, &data.train)?;
+    let order = Order::new(config, lengths, counts);
     let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { objective, card, data, counts, train_tokens, lengths, source, tokenizer, model })
+    Ok(Prepared { objective, cards, data, order, train_tokens, teachers, tokenizer, model })
 }
 
 fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {

@@ -21,17 +21,20 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Writes down what the run is. A resumed run writes the same again, in case it was killed before.
+    /// Writes down what the run is: `teacher.json` is a teacher's card, or an array of several. A resumed run writes the
+    /// same again, in case it was killed before.
     pub(crate) fn describe(
         path: &Path,
         options: &TrainOptions,
-        card: Option<&TeacherCard>,
+        teachers: &[TeacherCard],
     ) -> anyhow::Result<Self> {
         let folder = Self { path: path.to_owned() };
         let toml = toml::to_string(options).context("cannot write the configuration")?;
         folder.write(CONFIG, &toml)?;
-        if let Some(card) = card {
-            folder.write_json(TEACHER, &serde_json::to_value(card)?)?;
+        match teachers {
+            [] => {}
+            [card] => folder.write_json(TEACHER, &serde_json::to_value(card)?)?,
+            cards => folder.write_json(TEACHER, &serde_json::to_value(cards)?)?,
         }
         Ok(folder)
     }

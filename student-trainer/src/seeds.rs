@@ -39,7 +39,7 @@ pub(crate) fn train_seeds(config: &TrainConfig, device: Device) -> anyhow::Resul
     for (set, scores) in scores {
         summary[set] = scores;
     }
-    let folder = RunFolder::describe(&config.output, config.resolved(), None)?;
+    let folder = RunFolder::describe(&config.output, config.resolved(), &[])?;
     folder.write_json(SUMMARY, &summary)?;
     info!(dev = %summary["dev"], test = %summary["test"], folder = %folder.path().display(), "all seeds complete");
     Ok(Summary(summary))

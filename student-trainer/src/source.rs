@@ -1,4 +1,4 @@
-//! A run's soft labels from where the configuration says: a teacher that is asked, or a file of its rows.
+//! One teacher's soft labels from where the configuration says: a server that is asked, or a file of rows.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use lectern::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{LabelSource, OnMissing, TrainConfig, TransferCounts},
+    config::{LabelSource, OnMissing, TrainConfig},
     labels::{FileRows, Missing, Request, SoftLabels, StreamSettings, TeacherUrl, describe},
 };
 
@@ -46,52 +46,51 @@ impl Source {
     }
 
     /// Reads a file, which unless the policy allows for it must have the rows of all training examples.
-    pub(crate) fn check(self, config: &TrainConfig, train: &[Example]) -> anyhow::Result<Ready> {
-        let requests: Vec<Arc<Request>> = (train.iter())
-            .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
-            .collect();
+    ///
+    /// - `requests`: one for each of `train`
+    pub(crate) fn check(
+        self,
+        config: &TrainConfig,
+        train: &[Example],
+        requests: &[Arc<Request>],
+    ) -> anyhow::Result<Checked> {
         Ok(match self {
-            Self::Teacher { url, card } => Ready::Teacher { url, card, requests },
+            Self::Teacher { url, card } => Checked::Teacher { url, card },
             Self::File { path, file } => {
-                let rows = read(config, &path, *file, train, &requests)?;
-                Ready::File { rows, requests }
+                Checked::File(read(config, &path, *file, train, requests)?)
             }
         })
     }
 }
 
-/// A source that nothing is known to be wrong with, and the training examples as it is asked for them.
+/// A source that nothing is known to be wrong with.
 #[derive(Debug)]
-pub(crate) enum Ready {
-    Teacher { url: TeacherUrl, card: TeacherCard, requests: Vec<Arc<Request>> },
-    File { rows: FileRows, requests: Vec<Arc<Request>> },
+pub(crate) enum Checked {
+    Teacher { url: TeacherUrl, card: TeacherCard },
+    File(FileRows),
 }
 
-impl Ready {
-    /// The rows of everything that the run will train on, in its order, but for those of the first `from` whole epochs and
-    /// batches of the next. A teacher is asked from here on.
+impl Checked {
+    /// The rows of `batches` to come. A teacher is asked from here on.
+    ///
+    /// - `memory`: bytes of rows to keep for later epochs
     pub(crate) fn start(
         self,
         config: &TrainConfig,
-        lengths: &[usize],
-        counts: TransferCounts,
-        from: (usize, usize),
+        memory: u64,
+        batches: impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static,
     ) -> anyhow::Result<SoftLabels> {
         Ok(match self {
-            Self::Teacher { url, card, requests } => {
+            Self::Teacher { url, card } => {
                 let settings = StreamSettings {
                     format: config.format,
-                    memory_bytes: config.label_memory,
+                    memory_bytes: memory,
                     patience: config.teacher_patience,
                     ..StreamSettings::new(url, config.name.clone())
                 };
-                let batches = in_training_order(config, lengths, counts, requests, from);
                 SoftLabels::start(settings, card.fingerprint, batches)?
             }
-            Self::File { rows, requests } => {
-                let batches = in_training_order(config, lengths, counts, requests, from);
-                SoftLabels::from_file(rows, batches)
-            }
+            Self::File(rows) => SoftLabels::from_file(rows, batches),
         })
     }
 }
@@ -125,21 +124,6 @@ fn read(
     }
     info!(%path, rows = rows.len(), teacher = teacher.short(), "soft labels read");
     Ok(rows)
-}
-
-/// The batches of all epochs, but for those of whole `epochs` and `batches` of the next.
-fn in_training_order(
-    config: &TrainConfig,
-    lengths: &[usize],
-    counts: TransferCounts,
-    requests: Vec<Arc<Request>>,
-    (epochs, batches): (usize, usize),
-) -> impl Iterator<Item = Vec<Arc<Request>>> + Send + 'static {
-    let (lengths, config) = (lengths.to_vec(), config.clone());
-    (epochs + 1..=config.epochs)
-        .flat_map(move |epoch| config.batches(&lengths, counts, epoch))
-        .skip(batches)
-        .map(move |batch| batch.into_iter().map(|i| Arc::clone(&requests[i])).collect())
 }
 
 /// What stops a run that may not go on without the row of a training example, counted from 0.

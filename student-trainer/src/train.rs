@@ -13,10 +13,10 @@ use tracing::info;
 
 use crate::{
     config::TrainConfig,
-    labels::SoftLabels,
     prepare::{Prepared, prepare},
     run::Run,
     run_folder::{RunFolder, SUMMARY},
+    teachers::Teachers,
 };
 
 /// What a run came to; `summary.json` of the run folder.
@@ -26,12 +26,13 @@ pub struct Summary(pub Value);
 /// Trains one student as configured, or goes on with its training, and leaves a complete run folder.
 pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     let mut prepared = prepare(config)?;
+    let teachers: Vec<_> = prepared.cards.iter().map(|card| card.fingerprint.to_string()).collect();
     let settings = prepared.objective.settings([
         ("train", contents_hash(&prepared.data.train)),
         ("dev", contents_hash(&prepared.data.dev)),
         ("labels-of-data", prepared.data.labels.names().join(", ")),
         ("tokenizer", blake3::hash(prepared.tokenizer.json().as_bytes()).to_hex()[..16].to_owned()),
-        ("teacher", prepared.card.as_ref().map_or_else(String::new, |c| c.fingerprint.to_string())),
+        ("teacher", teachers.join(", ")),
     ])?;
     let checkpoint = Checkpoint::new(config.output.join(CHECKPOINT), settings);
     if !checkpoint.exists() {
@@ -45,24 +46,25 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         device,
     )?;
     student.parameters().set_trainable(|_| true)?;
+    let counts = prepared.order.counts();
     info!(
         run = config.name,
         student = ?config.student,
         parameters = student.parameters().count(),
         vocabulary = prepared.tokenizer.vocabulary_size(),
-        train = prepared.counts.labelled,
-        augmented = prepared.counts.augmented,
-        unlabelled = prepared.counts.unlabelled,
+        train = counts.labelled,
+        augmented = counts.augmented,
+        unlabelled = counts.unlabelled,
         task = %prepared.objective.task,
         labels = ?prepared.data.labels.names(),
         loss = ?prepared.objective.loss,
-        teacher = prepared.card.as_ref().map(|card| card.fingerprint.short()),
+        teachers = ?prepared.cards.iter().map(|card| card.fingerprint.short()).collect::<Vec<_>>(),
         "training"
     );
-    let soft = prepared.source.take();
-    let mut run = Run::begin(config, &prepared, soft, &student, &checkpoint, device)?;
+    let teachers = prepared.teachers.take();
+    let mut run = Run::begin(config, &prepared, teachers, &student, &checkpoint, device)?;
     let options = &prepared.objective.resolved;
-    let folder = RunFolder::describe(&config.output, options, prepared.card.as_ref())?;
+    let folder = RunFolder::describe(&config.output, options, &prepared.cards)?;
     student.save_description(folder.path())?;
     run.train()?;
     let summary = finish(config, &prepared, &run, &folder, device)?;
@@ -97,7 +99,7 @@ fn finish(
         scores.insert(name.to_owned(), score);
     }
     let state = &run.state;
-    let stream = run.soft().map(SoftLabels::metrics);
+    let stream = run.soft().map(Teachers::metrics);
     let summary = json!({
         "name": config.name,
         "task": prepared.objective.task,
@@ -106,7 +108,7 @@ fn finish(
         "test": scores["test"],
         "parameters": best.parameters().count(),
         "seed": config.seed,
-        "train": prepared.counts,
+        "train": prepared.order.counts(),
         "wait_share": state.wait_share(),
         "train_seconds": state.seconds,
         "examples_per_second": state.examples as f64 / state.seconds.max(1e-9),

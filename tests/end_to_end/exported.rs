@@ -43,7 +43,7 @@ fn export(server: &Server, texts: &[(String, Option<String>)], path: &Path) {
 fn from_file(options: TrainOptions, labels: &Path, output: &Path) -> TrainOptions {
     TrainOptions {
         teacher: None,
-        labels: Some(labels.to_owned()),
+        labels: Some(vec![labels.to_owned()]),
         output: Some(output.to_owned()),
         ..options
     }

@@ -17,6 +17,7 @@ mod shutdown;
 mod storing;
 mod support;
 mod tasks;
+mod teachers;
 mod training;
 mod unary;
 mod warming;

@@ -47,7 +47,7 @@ pub(crate) fn options(folder: &Path, server: &Server, run: &str) -> TrainOptions
         dev: Some(write(&folder.join("dev.jsonl"), &rows(&["film", "plot"]))),
         test: Some(write(&folder.join("test.jsonl"), &rows(&["cast", "story", "play"]))),
         output: Some(folder.join(run)),
-        teacher: Some(server.url().to_string()),
+        teacher: Some(vec![server.url().to_string()]),
         student: Some(StudentKind::BilstmPaper),
         min_count: Some(1),
         epochs: Some(2),

@@ -213,8 +213,8 @@ fn any_number_of_labels_is_taught_served_distilled_and_judged() {
     // Of the teacher's probabilities alone.
     let soft = run(TrainOptions {
         loss: Some(LossKind::Bce),
-        alpha: Some(0.0),
-        temperature: Some(2.0),
+        alpha: Some(0.0.into()),
+        temperature: Some(2.0.into()),
         ..taught.student(&server, "soft")
     });
     fs::copy(soft.join(LAST_WEIGHTS), soft.join(BEST_WEIGHTS)).unwrap();
@@ -257,7 +257,7 @@ fn a_number_is_taught_served_distilled_and_judged() {
     assert!((numbers["pearson"].as_f64().unwrap() - pearson).abs() < 1e-9, "{numbers}");
 
     // Of the teacher's numbers alone.
-    let soft = run(TrainOptions { alpha: Some(0.0), ..taught.student(&server, "soft") });
+    let soft = run(TrainOptions { alpha: Some(0.0.into()), ..taught.student(&server, "soft") });
     fs::copy(soft.join(LAST_WEIGHTS), soft.join(BEST_WEIGHTS)).unwrap();
     let student = Student::load(&soft, Device::Cpu).unwrap();
     for ((truth, _, found), (_, _, wanted)) in taught.answers(&student).iter().zip(&taught_answers)

@@ -99,7 +99,7 @@ fn labels_are_matched_with_the_teachers_by_name_whatever_the_order() {
     // Sorted, the data's labels are negative, neutral, positive.
     let run = run(TrainOptions {
         loss: Some(LossKind::CeMse),
-        mse_weight: Some(1e-6),
+        mse_weight: Some(1e-6.into()),
         epochs: Some(15),
         ..options(folder.path(), &server, "hard")
     });

@@ -7,7 +7,6 @@ use lectern::{
     augmentation::Augmentation,
     commands::Usage,
     data::{Example, epoch_share},
-    training::Loss,
 };
 use serde::Serialize;
 
@@ -152,22 +151,6 @@ impl Transfer {
             Self { augmentation: Some(_), .. } => Some("augment"),
             Self { unlabelled, .. } if !unlabelled.is_empty() => Some("unlabelled"),
             _ => None,
-        }
-    }
-
-    /// Refuses a loss that wants a hard label of every example.
-    pub(super) fn check_loss(&self, loss: Loss) -> Result<(), Usage> {
-        let soft_only = match loss {
-            Loss::CeMse { ce_weight, .. } => ce_weight == 0.0,
-            Loss::Kl { alpha, .. } | Loss::Bce { alpha, .. } | Loss::Mse { alpha } => alpha == 0.0,
-            Loss::CrossEntropy => false,
-        };
-        match self.flag() {
-            Some(flag) if !soft_only => Err(Usage(format!(
-                "--{flag}: such texts have no hard label; choose --loss mse, or give the hard labels no weight \
-                 with --alpha 0 or --ce-weight 0"
-            ))),
-            _ => Ok(()),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! One run's configuration: flags over a TOML file over defaults, checked once.
 
 mod augmentation;
+mod loss;
+mod one_or_many;
 mod optimizer;
 mod options;
+mod teachers;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use lectern::{
     commands::{BestBy, Usage},
@@ -21,45 +21,10 @@ use lectern::{
 use serde_json::Value;
 
 pub use augmentation::{AugmentFlags, Transfer, TransferCounts};
-pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
-
-use crate::labels::{LabelError, TeacherUrl};
-
-/// Where a run's soft labels come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LabelSource {
-    /// A teacher that is asked while the run goes on.
-    Teacher(TeacherUrl),
-    /// A file of rows that were exported from a teacher's store.
-    File(PathBuf),
-}
-
-impl LabelSource {
-    /// One of the two flags, or neither.
-    pub fn from_flags(teacher: Option<&str>, labels: Option<&Path>) -> Result<Option<Self>, Usage> {
-        match (teacher, labels) {
-            (None, None) => Ok(None),
-            (Some(url), None) => match url.parse() {
-                Ok(url) => Ok(Some(Self::Teacher(url))),
-                Err(cause) => Err(Usage(LabelError::to_string(&cause))),
-            },
-            (None, Some(path))
-                if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet")) =>
-            {
-                Ok(Some(Self::File(path.to_owned())))
-            }
-            (None, Some(path)) => Err(Usage(format!(
-                "--labels {}: not a .parquet file of soft labels, as `teacher-server store export` \
-                 writes it; names of labels are given with --label-names",
-                path.display()
-            ))),
-            (Some(_), Some(_)) => Err(Usage(
-                "--teacher and --labels exclude each other: rows come from a server or from a file"
-                    .to_owned(),
-            )),
-        }
-    }
-}
+pub use options::{
+    CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions,
+};
+pub use teachers::{Combine, LabelSource};
 
 /// A run's configuration, complete and checked.
 #[derive(Debug, Clone)]
@@ -74,7 +39,9 @@ pub struct TrainConfig {
     pub task: Option<Task>,
     pub label_names: Option<PathBuf>,
     pub columns: Columns,
-    pub soft_labels: Option<LabelSource>,
+    /// One for each teacher; none for hard labels alone.
+    pub soft_labels: Vec<LabelSource>,
+    pub combine: Combine,
     pub on_missing: OnMissing,
     pub teacher_patience: Duration,
     pub format: RowFormat,
@@ -171,8 +138,8 @@ impl TrainConfig {
         let mut resolved = self.resolved.clone();
         resolved.task = Some(task);
         resolved.check_best_by(task)?;
-        let loss = resolved.resolve_loss(task, self.soft_labels.is_some())?;
-        self.transfer.check_loss(loss)?;
+        let loss = resolved.resolve_loss(task, !self.soft_labels.is_empty())?;
+        self.combine.check(task)?;
         Ok(Objective { task, loss, resolved })
     }
 }
@@ -221,8 +188,9 @@ impl TrainOptions {
         let output = self.output.clone().ok_or_else(|| missing("output"))?;
         let folder = output.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = self.name.get_or_insert(folder.unwrap_or_else(|| "run".to_owned())).clone();
-        let soft_labels = LabelSource::from_flags(self.teacher.as_deref(), self.labels.as_deref())?;
-        let task = self.resolve_task(soft_labels.is_some())?;
+        let soft_labels = self.label_sources()?;
+        let combine = self.resolve_combine(soft_labels.len())?;
+        let task = self.resolve_task(!soft_labels.is_empty())?;
         let optimizer = self.resolve_optimizer()?;
         let lr = self.resolve_lr(optimizer);
         let seeds = self.resolve_seeds()?;
@@ -240,6 +208,7 @@ impl TrainOptions {
                 label: self.label_column.clone(),
             },
             soft_labels,
+            combine,
             on_missing: *self.on_missing.get_or_insert_default(),
             teacher_patience: Duration::from_secs(*self.teacher_patience.get_or_insert(300)),
             format: self.resolve_format()?,
@@ -326,74 +295,6 @@ impl TrainOptions {
             }
         }
         Ok(self.task)
-    }
-
-    fn resolve_loss(&mut self, task: Task, has_teacher: bool) -> Result<Loss, Usage> {
-        let default = match (task, has_teacher) {
-            (Task::Regression, _) => LossKind::Mse,
-            (_, true) => LossKind::CeMse,
-            (_, false) => LossKind::CrossEntropy,
-        };
-        let kind = *self.loss.get_or_insert(default);
-        let fitting = LossKind::of_task(task);
-        if !fitting.contains(&kind) {
-            let (kind, fitting) = (kind.name(), LossKind::list(fitting));
-            return Err(Usage(format!("--loss {kind} is not for a {task} task; choose {fitting}")));
-        }
-        let only_for = |flag: &str, value: Option<f64>, wanted: &[LossKind]| match value {
-            Some(_) if !wanted.contains(&kind) => {
-                let (kind, wanted) = (kind.name(), LossKind::list(wanted));
-                Err(Usage(format!("--{flag} belongs to --loss {wanted}, not {kind}")))
-            }
-            _ => Ok(()),
-        };
-        let tempered = [LossKind::Kl, LossKind::Bce];
-        let regression = task == Task::Regression;
-        only_for("alpha", self.alpha, if regression { &[LossKind::Mse] } else { &tempered })?;
-        only_for("temperature", self.temperature, &tempered)?;
-        only_for("ce-weight", self.ce_weight, &[LossKind::CeMse])?;
-        only_for("mse-weight", self.mse_weight, &[LossKind::CeMse])?;
-        let alpha = |alpha: &mut Option<f64>| share("alpha", *alpha.get_or_insert(0.5));
-        let temperature = |temperature: &mut Option<f64>| {
-            positive("temperature", *temperature.get_or_insert(2.0))
-        };
-        let loss = match kind {
-            LossKind::CrossEntropy => Loss::CrossEntropy,
-            LossKind::Mse if !regression => Loss::Mse { alpha: 0.0 },
-            LossKind::Mse if has_teacher => Loss::Mse { alpha: alpha(&mut self.alpha)? },
-            LossKind::Mse if self.alpha.is_some() => {
-                return Err(Usage(
-                    "--alpha weighs the data's numbers against a teacher's: give --teacher \
-                     http://HOST:PORT, or --labels FILE.parquet"
-                        .to_owned(),
-                ));
-            }
-            LossKind::Mse => Loss::Mse { alpha: 1.0 },
-            LossKind::CeMse => Loss::CeMse {
-                ce_weight: not_negative("ce-weight", *self.ce_weight.get_or_insert(1.0))?,
-                mse_weight: positive("mse-weight", *self.mse_weight.get_or_insert(2.0))?,
-            },
-            LossKind::Kl => Loss::Kl {
-                alpha: alpha(&mut self.alpha)?,
-                temperature: temperature(&mut self.temperature)?,
-            },
-            LossKind::Bce => Loss::Bce {
-                alpha: alpha(&mut self.alpha)?,
-                temperature: temperature(&mut self.temperature)?,
-            },
-        };
-        let kind = kind.name();
-        match (loss.needs_teacher(), has_teacher) {
-            (true, false) => Err(Usage(format!(
-                "--loss {kind} needs a teacher: give --teacher http://HOST:PORT, or --labels FILE.parquet"
-            ))),
-            (false, true) => Err(Usage(format!(
-                "--loss {kind}{} would not use the teacher: leave --teacher and --labels out, or choose \
-                 another loss",
-                if regression { " with --alpha 1" } else { "" }
-            ))),
-            _ => Ok(loss),
-        }
     }
 }
 

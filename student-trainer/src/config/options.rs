@@ -10,11 +10,13 @@ use figment::{
 use lectern::{
     commands::{BestBy, Usage},
     data::Task,
-    training::Decay,
+    training::{Alpha, Decay, Scheduled},
     wire::Encoding,
 };
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
+
+use super::one_or_many;
 
 /// The settings of a run as flags and as keys of the TOML file, all optional; the same names in both.
 #[skip_serializing_none]
@@ -52,12 +54,22 @@ pub struct TrainOptions {
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
 
-    /// Address of the teacher server; with neither it nor --labels the student learns from the hard labels alone
+    /// Address of the teacher server; with neither it nor --labels the student learns from the hard labels alone.
+    /// Several teachers: give it for each
     #[arg(long, value_name = "http://HOST:PORT")]
-    pub teacher: Option<String>,
-    /// Soft labels from a file instead of a server: what `teacher-server store export` wrote
+    #[serde(with = "one_or_many")]
+    pub teacher: Option<Vec<String>>,
+    /// Soft labels from a file instead of a server: what `teacher-server store export` wrote. Several teachers: give it
+    /// for each
     #[arg(long, value_name = "FILE.parquet")]
-    pub labels: Option<PathBuf>,
+    #[serde(with = "one_or_many")]
+    pub labels: Option<Vec<PathBuf>>,
+    /// What each of several teachers counts, in their order: W,W,... [default: all the same]
+    #[arg(long, value_delimiter = ',', value_name = "WEIGHTS")]
+    pub teacher_weights: Option<Vec<f64>>,
+    /// How the rows of several teachers become one [default: mean]
+    #[arg(long, value_enum)]
+    pub combine: Option<CombineKind>,
     /// What to do with an example that the teacher cannot label or the file lacks: stop, leave it out, or use its hard label [default: wait]
     #[arg(long, value_enum)]
     pub on_missing: Option<OnMissing>,
@@ -120,19 +132,39 @@ pub struct TrainOptions {
     /// What to learn from [default: ce-mse with a teacher, cross-entropy without; of a regression mse]
     #[arg(long, value_enum)]
     pub loss: Option<LossKind>,
-    /// Weight of the hard labels in `kl` and `bce`, and of the data's numbers in a regression's `mse`; the teacher's
-    /// weigh 1 - ALPHA [default: 0.5]
+    /// Weight of the hard labels in losses of probabilities and `cosine`, and of the data's numbers in a regression's
+    /// losses; the teacher's weigh 1 - ALPHA. A number, linear:FROM:TO or cosine:FROM:TO over the run's steps, or
+    /// entropy: each label by how unsure the teacher is of its example [default: 0.5]
     #[arg(long)]
-    pub alpha: Option<f64>,
-    /// Temperature of `kl` and `bce`, applied to both sides; the soft part is scaled by its square [default: 2]
+    pub alpha: Option<Alpha>,
+    /// Temperature of losses of probabilities, applied to both sides; the soft part is scaled by its square. A number,
+    /// linear:FROM:TO or cosine:FROM:TO [default: 2; dkd 4, dist 1]
     #[arg(long)]
-    pub temperature: Option<f64>,
-    /// Weight of cross-entropy in `ce-mse` [default: 1]
+    pub temperature: Option<Scheduled>,
+    /// Weight of cross-entropy in `ce-mse`, `dkd` and `dist`; may change as --temperature [default: 1]
     #[arg(long, value_name = "A")]
-    pub ce_weight: Option<f64>,
-    /// Weight of the squared error of logits in `ce-mse` [default: 2]
+    pub ce_weight: Option<Scheduled>,
+    /// Weight of the squared error of logits in `ce-mse`; may change as --temperature [default: 2]
     #[arg(long, value_name = "B")]
-    pub mse_weight: Option<f64>,
+    pub mse_weight: Option<Scheduled>,
+    /// Share of each hard label that is spread over all labels, of a single-label task [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub label_smoothing: Option<f64>,
+    /// Weight of the labelled class against all others in `dkd` [default: 1]
+    #[arg(long, value_name = "ALPHA")]
+    pub dkd_alpha: Option<f64>,
+    /// Weight of the other classes among themselves in `dkd` [default: 8]
+    #[arg(long, value_name = "BETA")]
+    pub dkd_beta: Option<f64>,
+    /// Weight of the correlation within an example in `dist` [default: 1]
+    #[arg(long, value_name = "BETA")]
+    pub dist_beta: Option<f64>,
+    /// Weight of the correlation within a class in `dist` [default: 1]
+    #[arg(long, value_name = "GAMMA")]
+    pub dist_gamma: Option<f64>,
+    /// Classes that `top-k-kl` tells apart, the teacher's likeliest; the others are one [default: 10]
+    #[arg(long, value_name = "K")]
+    pub kl_top_k: Option<usize>,
 
     /// Passes over the training examples [default: 10]
     #[arg(long)]
@@ -234,6 +266,16 @@ pub enum StudentKind {
     BilstmPaper,
 }
 
+/// How the rows of several teachers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CombineKind {
+    /// The mean of their logits, by --teacher-weights
+    Mean,
+    /// Each example its own mean: who is nearer to its label counts more, without a label who is surer
+    Confidence,
+}
+
 /// The losses there are; weights are settings of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -244,10 +286,28 @@ pub enum LossKind {
     CeMse,
     /// Single-label: Hinton et al. 2015, with temperature
     Kl,
+    /// Single-label: cross-entropy with the teacher's probabilities, with temperature
+    SoftCrossEntropy,
+    /// Single-label: KL from the student's side, which gives up classes rather than hedge, with temperature
+    ReverseKl,
+    /// Single-label: the divergence from the mean of both, with temperature
+    JensenShannon,
+    /// Single-label: decoupled distillation, Zhao et al. 2022: the labelled class and the others apart
+    Dkd,
+    /// Single-label: Huang et al. 2022, correlation with the teacher within examples and within classes
+    Dist,
+    /// Single-label: the angle between logits
+    Cosine,
+    /// Single-label: KL over the teacher's likeliest classes and the rest as one, with temperature
+    #[value(name = "top-k-kl")]
+    #[serde(rename = "top-k-kl")]
+    TopKKl,
     /// Multi-label: binary cross-entropy against the teacher's probability of each label, with temperature
     Bce,
     /// Squared error of logits alone, as Tang et al. 2019; in a regression against the data's numbers too
     Mse,
+    /// Regression: squared error of the differences between a batch's examples, Hofstätter et al. 2020
+    MarginMse,
 }
 
 /// The optimizers there are.
@@ -283,17 +343,12 @@ impl LossKind {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Those that mean something for `task`.
-    pub(super) const fn of_task(task: Task) -> &'static [Self] {
-        match task {
-            Task::SingleLabel => &[Self::CeMse, Self::Kl, Self::Mse, Self::CrossEntropy],
-            Task::MultiLabel => &[Self::CeMse, Self::Bce, Self::Mse, Self::CrossEntropy],
-            Task::Regression => &[Self::Mse],
-        }
-    }
-
     /// As messages list them.
     pub(super) fn list(kinds: &[Self]) -> String {
-        kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
+        let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+        match names.as_slice() {
+            [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+            names => names.concat(),
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use clap::ValueEnum as _;
+use lectern::training::{Alpha, Balance, SoftLoss};
+
 use super::*;
 
 fn minimal() -> TrainOptions {
@@ -31,7 +34,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 #[test]
 fn the_resolved_configuration_reads_back_as_the_same_run() {
     let options = TrainOptions {
-        teacher: Some("http://127.0.0.1:50051".into()),
+        teacher: Some(vec!["http://127.0.0.1:50051".into()]),
         loss: Some(LossKind::Kl),
         ..minimal()
     };
@@ -42,7 +45,7 @@ fn the_resolved_configuration_reads_back_as_the_same_run() {
     let again = TrainOptions::default().over_file(Some(&file)).unwrap().resolve().unwrap();
     assert_eq!(format!("{again:?}"), format!("{config:?}"));
     let objective = again.objective(Task::SingleLabel).unwrap();
-    assert_eq!(objective.loss, Loss::Kl { alpha: 0.5, temperature: 2.0 });
+    assert_eq!(objective.loss, Loss::weighed(SoftLoss::Kl, 0.5, 2.0));
 }
 
 #[test]
@@ -62,10 +65,10 @@ fn a_source_of_soft_labels_is_a_server_or_a_parquet_file() {
 
 #[test]
 fn a_run_on_a_file_of_rows_has_the_defaults_of_a_run_with_a_teacher() {
-    let options = TrainOptions { labels: Some("rows.parquet".into()), ..minimal() };
+    let options = TrainOptions { labels: Some(vec!["rows.parquet".into()]), ..minimal() };
     let config = options.resolve().unwrap();
     let objective = config.objective(Task::SingleLabel).unwrap();
-    assert_eq!(objective.loss, Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 });
+    assert_eq!(objective.loss, Loss::ce_mse(1.0, 2.0));
     assert!(objective.resolved.resolve().is_ok(), "what was resolved is refused");
 }
 
@@ -80,22 +83,22 @@ fn a_misspelt_key_is_named_with_its_file() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
-    let teacher = || Some("http://127.0.0.1:1".to_owned());
+    let teacher = || Some(vec!["http://127.0.0.1:1".to_owned()]);
     let loss = |loss, teacher| TrainOptions { loss: Some(loss), teacher, ..minimal() };
     assert!(refused(loss(LossKind::Mse, None)).contains("needs a teacher"));
     assert!(refused(loss(LossKind::CrossEntropy, teacher())).contains("would not use the teacher"));
-    let hot = TrainOptions { temperature: Some(2.0), ..loss(LossKind::Mse, teacher()) };
+    let hot = TrainOptions { temperature: Some(2.0.into()), ..loss(LossKind::Mse, teacher()) };
     assert!(refused(hot).contains("--temperature belongs to --loss kl"));
     assert!(refused(TrainOptions { momentum: Some(0.9), ..minimal() }).contains("sgd"));
     assert!(refused(TrainOptions { epochs: Some(0), ..minimal() }).contains("--epochs 0"));
     assert!(refused(TrainOptions { train: None, ..minimal() }).contains("--train is missing"));
-    let url = TrainOptions { teacher: Some("somewhere".into()), ..minimal() };
+    let url = TrainOptions { teacher: Some(vec!["somewhere".into()]), ..minimal() };
     assert!(refused(url).contains("somewhere"));
 }
 
 #[test]
 fn each_task_has_its_losses_and_defaults() {
-    let teacher = || Some("http://127.0.0.1:1".to_owned());
+    let teacher = || Some(vec!["http://127.0.0.1:1".to_owned()]);
     let loss = |task, teacher, loss| {
         let options = TrainOptions { task: Some(task), teacher, loss, ..minimal() };
         let config = options.resolve()?;
@@ -103,15 +106,17 @@ fn each_task_has_its_losses_and_defaults() {
         assert_eq!(objective.resolved.clone().resolve()?.objective(task)?.loss, objective.loss);
         Ok::<_, Usage>(objective.loss)
     };
-    let ce_mse = Loss::CeMse { ce_weight: 1.0, mse_weight: 2.0 };
+    let ce_mse = Loss::ce_mse(1.0, 2.0);
     for (task, taught, alone) in [
-        (Task::SingleLabel, ce_mse, Loss::CrossEntropy),
-        (Task::MultiLabel, ce_mse, Loss::CrossEntropy),
-        (Task::Regression, Loss::Mse { alpha: 0.5 }, Loss::Mse { alpha: 1.0 }),
+        (Task::SingleLabel, ce_mse, Loss::hard()),
+        (Task::MultiLabel, ce_mse, Loss::hard()),
+        (Task::Regression, Loss::weighed(SoftLoss::Mse, 0.5, 1.0), Loss::hard()),
     ] {
         assert_eq!(loss(task, teacher(), None).unwrap(), taught);
         assert_eq!(loss(task, None, None).unwrap(), alone);
-        for kind in [LossKind::Kl, LossKind::Bce, LossKind::Mse, LossKind::CeMse] {
+        for &kind in
+            LossKind::value_variants().iter().filter(|kind| **kind != LossKind::CrossEntropy)
+        {
             match loss(task, teacher(), Some(kind)) {
                 Ok(loss) => assert!(loss.fits(task), "{task}: {loss:?}"),
                 Err(cause) => {
@@ -122,28 +127,31 @@ fn each_task_has_its_losses_and_defaults() {
         }
     }
     let bce = loss(Task::MultiLabel, teacher(), Some(LossKind::Bce)).unwrap();
-    assert_eq!(bce, Loss::Bce { alpha: 0.5, temperature: 2.0 });
+    assert_eq!(bce, Loss::weighed(SoftLoss::Bce, 0.5, 2.0));
     assert!(loss(Task::Regression, teacher(), Some(LossKind::Kl)).is_err());
 }
 
 #[test]
 fn settings_that_fit_no_task_are_refused_before_the_teacher_says_which_it_is() {
     let taught = |options: TrainOptions| TrainOptions {
-        teacher: Some("http://127.0.0.1:1".to_owned()),
+        teacher: Some(vec!["http://127.0.0.1:1".to_owned()]),
         ..options
     };
     let bce = taught(TrainOptions { loss: Some(LossKind::Bce), ..minimal() });
     let config = bce.resolve().unwrap();
     assert!(config.objective(Task::MultiLabel).is_ok());
     let message = config.objective(Task::Regression).unwrap_err().to_string();
-    assert_eq!(message, "--loss bce is not for a regression task; choose mse");
-    let hot = TrainOptions { loss: Some(LossKind::CeMse), temperature: Some(2.0), ..minimal() };
-    assert!(refused(taught(hot)).contains("--temperature belongs to --loss kl or bce, not ce-mse"));
+    assert_eq!(message, "--loss bce is not for a regression task; choose mse or margin-mse");
+    let hot =
+        TrainOptions { loss: Some(LossKind::CeMse), temperature: Some(2.0.into()), ..minimal() };
+    let said = refused(taught(hot));
+    assert!(said.starts_with("--temperature belongs to --loss kl, bce, "), "{said}");
+    assert!(said.ends_with(" or top-k-kl, not ce-mse"), "{said}");
 
     let regression = |alpha, teacher: Option<&str>| TrainOptions {
         task: Some(Task::Regression),
-        alpha: Some(alpha),
-        teacher: teacher.map(str::to_owned),
+        alpha: Some(Alpha::from(alpha)),
+        teacher: teacher.map(|url| vec![url.to_owned()]),
         ..minimal()
     };
     assert!(refused(regression(0.5, None)).contains("--alpha weighs the data's numbers"));
@@ -154,7 +162,7 @@ fn settings_that_fit_no_task_are_refused_before_the_teacher_says_which_it_is() {
 #[test]
 fn texts_without_labels_take_turns_beside_all_others() {
     let options = TrainOptions {
-        teacher: Some("http://127.0.0.1:1".into()),
+        teacher: Some(vec!["http://127.0.0.1:1".into()]),
         loss: Some(LossKind::Mse),
         augment: Some(20),
         unlabelled: Some(vec!["texts.txt".into()]),
@@ -191,4 +199,87 @@ fn texts_without_labels_take_turns_beside_all_others() {
     assert_eq!(all.batches(&lengths, counts, 2), plain);
     let labelled = TransferCounts { labelled: 19, ..TransferCounts::default() };
     assert_eq!(config.batches(&lengths, labelled, 2), plain);
+}
+
+fn taught(teachers: usize, options: TrainOptions) -> TrainOptions {
+    let url = |k| format!("http://127.0.0.1:{}", k + 1);
+    TrainOptions { teacher: Some((0..teachers).map(url).collect()), ..options }
+}
+
+#[test]
+fn weights_and_temperature_may_be_numbers_or_change_over_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    let loss = |toml: &str| {
+        std::fs::write(&file, toml).unwrap();
+        let options = taught(1, minimal()).over_file(Some(&file))?.resolve()?;
+        let objective = options.objective(Task::SingleLabel)?;
+        let resolved = toml::to_string(&objective.resolved).unwrap();
+        std::fs::write(&file, resolved).unwrap();
+        let again = TrainOptions::default().over_file(Some(&file))?.resolve()?;
+        assert_eq!(again.objective(Task::SingleLabel)?.loss, objective.loss, "{toml}");
+        Ok::<_, Usage>(objective.loss)
+    };
+    let kl = Loss::weighed(SoftLoss::Kl, 0.25, 3.0);
+    assert_eq!(loss("loss = 'kl'\nalpha = 0.25\ntemperature = 3").unwrap(), kl);
+    let changing = loss("loss = 'kl'\nalpha = 'linear:1:0'\ntemperature = 'cosine:4:1'").unwrap();
+    assert_eq!(changing.balance, Balance::Alpha("linear:1:0".parse().unwrap()));
+    assert_eq!(changing.temperature, "cosine:4:1".parse().unwrap());
+    let entropy =
+        loss("loss = 'jensen-shannon'\nalpha = 'entropy'\nlabel-smoothing = 0.1").unwrap();
+    assert_eq!((entropy.balance, entropy.label_smoothing), (Balance::Entropy, 0.1));
+    for (toml, said) in [
+        ("loss = 'kl'\nalpha = 'linear:0:2'", "--alpha linear:0:2: must lie between 0 and 1"),
+        ("loss = 'kl'\ntemperature = 'linear:0:2'", "--temperature linear:0:2: must be positive"),
+        ("loss = 'kl'\nalpha = 'warm'", "linear:FROM:TO"),
+        ("loss = 'dist'\nalpha = 0.5", "--alpha belongs to --loss kl, "),
+        ("loss = 'ce-mse'\nmse-weight = 0", "--mse-weight 0: must be positive"),
+        ("loss = 'top-k-kl'\nkl-top-k = 0", "--kl-top-k 0"),
+        ("loss = 'kl'\ndkd-beta = 1", "--dkd-beta belongs to --loss dkd, not kl"),
+        ("loss = 'dkd'\ndkd-beta = -1", "--dkd-beta -1: must be positive"),
+        ("label-smoothing = 1", "--label-smoothing 1: must be at least 0 and below 1"),
+        ("loss = 'mse'\nlabel-smoothing = 0.1", "no part for hard labels"),
+    ] {
+        let message = loss(toml).unwrap_err().to_string();
+        assert!(message.contains(said), "{toml}: {message}");
+    }
+    let bce = TrainOptions {
+        task: Some(Task::MultiLabel),
+        loss: Some(LossKind::Bce),
+        alpha: Some(Alpha::Entropy),
+        ..minimal()
+    };
+    assert!(refused(taught(1, bce)).contains("--alpha entropy belongs to --loss kl, "));
+}
+
+#[test]
+fn several_teachers_are_a_list_with_a_weight_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    let urls = "teacher = ['http://127.0.0.1:1', 'http://127.0.0.1:2']\nteacher-weights = [3, 1]";
+    std::fs::write(&file, urls).unwrap();
+    let config = minimal().over_file(Some(&file)).unwrap().resolve().unwrap();
+    assert_eq!(config.soft_labels.len(), 2);
+    assert_eq!(config.combine, Combine::Mean(vec![0.75, 0.25]));
+    std::fs::write(&file, "teacher = 'http://127.0.0.1:1'").unwrap();
+    let config = minimal().over_file(Some(&file)).unwrap().resolve().unwrap();
+    assert_eq!((config.soft_labels.len(), config.combine), (1, Combine::Mean(vec![1.0])));
+    let equal = taught(4, minimal()).resolve().unwrap();
+    assert_eq!(equal.combine, Combine::Mean(vec![0.25; 4]));
+
+    let weighted = |teachers, weights: &[f64]| {
+        let teacher_weights = Some(weights.to_vec());
+        refused(taught(teachers, TrainOptions { teacher_weights, ..minimal() }))
+    };
+    assert!(weighted(1, &[1.0]).contains("--teacher-weights is for several teachers"));
+    assert!(weighted(2, &[1.0]).contains("1 weights for 2 teachers"));
+    assert!(weighted(2, &[1.0, 0.0]).contains("0 must be positive"));
+    let confident = TrainOptions { combine: Some(CombineKind::Confidence), ..minimal() };
+    assert!(refused(confident.clone()).contains("--combine is for several teachers"));
+    let config = taught(2, confident.clone()).resolve().unwrap();
+    assert!(config.objective(Task::SingleLabel).is_ok());
+    let message = config.objective(Task::MultiLabel).unwrap_err().to_string();
+    assert!(message.contains("this is a multi-label task"), "{message}");
+    let both = TrainOptions { teacher_weights: Some(vec![1.0, 2.0]), ..confident };
+    assert!(refused(taught(2, both)).contains("belongs to --combine mean"));
 }

@@ -1,6 +1,7 @@
 //! Counts of what happened on the way of the soft labels.
 
 use std::{
+    iter::Sum,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -28,6 +29,22 @@ pub struct StreamMetrics {
     pub reconnects: u64,
     /// Time that the training loop was blocked.
     pub waited: Duration,
+}
+
+impl Sum for StreamMetrics {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, more| Self {
+            asked: sum.asked + more.asked,
+            answered: sum.answered + more.answered,
+            from_memory: sum.from_memory + more.from_memory,
+            from_file: sum.from_file + more.from_file,
+            joined: sum.joined + more.joined,
+            truncated: sum.truncated + more.truncated,
+            missing: sum.missing + more.missing,
+            reconnects: sum.reconnects + more.reconnects,
+            waited: sum.waited + more.waited,
+        })
+    }
 }
 
 /// The same counts, shared between the background and who looks.

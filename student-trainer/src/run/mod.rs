@@ -1,4 +1,4 @@
-//! The training loop. Knows no network: rows come from [`SoftLabels`], batch by batch.
+//! The training loop. Knows no network: rows come from [`Teachers`], batch by batch.
 
 mod batch;
 mod state;
@@ -10,7 +10,7 @@ use lectern::{
     commands::{Evaluation, MetricsFile, Progress, judge},
     models::{BEST_WEIGHTS, LAST_WEIGHTS, Student, TokenBatch},
     text::Tokens,
-    training::{Checkpoint, HardTargets, Optimizer, Schedule, Step},
+    training::{Checkpoint, HardTargets, Optimizer, Schedule, Step, progress},
 };
 use serde_json::json;
 use tch::{Device, Tensor};
@@ -20,9 +20,9 @@ use self::batch::LabelledBatch;
 pub(crate) use self::state::State;
 use crate::{
     config::TrainConfig,
-    labels::SoftLabels,
     prepare::Prepared,
-    source::{Ready, no_soft_label},
+    source::no_soft_label,
+    teachers::{Ready, Teachers},
 };
 
 /// A run under way.
@@ -36,7 +36,7 @@ pub(crate) struct Run<'a> {
     schedule: Schedule,
     checkpoint: &'a Checkpoint,
     metrics: MetricsFile,
-    soft: Option<SoftLabels>,
+    soft: Option<Teachers>,
     pub(crate) state: State,
     /// Seconds waited for the teacher before this process.
     waited_before: f64,
@@ -50,7 +50,7 @@ impl<'a> Run<'a> {
     pub(crate) fn begin(
         config: &'a TrainConfig,
         prepared: &'a Prepared,
-        source: Option<Ready>,
+        teachers: Option<Ready>,
         student: &'a Student,
         checkpoint: &'a Checkpoint,
         device: Device,
@@ -68,10 +68,8 @@ impl<'a> Run<'a> {
             State::default()
         };
         let from = (state.epochs, state.batches);
-        let soft = source
-            .map(|s| s.start(config, &prepared.lengths, prepared.counts, from))
-            .transpose()?;
-        let batches = config.batches(&prepared.lengths, prepared.counts, 1).len();
+        let soft = teachers.map(|ready| ready.start(config, &prepared.order, from)).transpose()?;
+        let batches = prepared.order.batches(1).len();
         let total = batches.div_ceil(config.accumulate) * config.epochs;
         let warm_up = (total as f64 * config.warmup).round() as usize;
         Ok(Self {
@@ -91,7 +89,7 @@ impl<'a> Run<'a> {
     }
 
     /// What came of asking for soft labels, where there is a teacher.
-    pub(crate) const fn soft(&self) -> Option<&SoftLabels> {
+    pub(crate) const fn soft(&self) -> Option<&Teachers> {
         self.soft.as_ref()
     }
 
@@ -111,7 +109,7 @@ impl<'a> Run<'a> {
     fn rest_of_epoch(&mut self) -> anyhow::Result<()> {
         let config = self.config;
         let epoch = self.state.epochs + 1;
-        let batches = config.batches(&self.prepared.lengths, self.prepared.counts, epoch);
+        let batches = self.prepared.order.batches(epoch);
         let before = self.state.epochs * batches.len();
         let mut progress = Progress::new(format!("epoch {epoch}/{}", config.epochs), batches.len());
         progress.advance(self.state.batches, String::new);
@@ -136,7 +134,7 @@ impl<'a> Run<'a> {
         let train = &self.prepared.data.train;
         let mut labelled = Vec::with_capacity(batches.len());
         for batch in batches {
-            let rows = self.soft.as_mut().map(SoftLabels::next_batch).transpose()?;
+            let rows = self.soft.as_mut().map(Teachers::next_batch).transpose()?;
             let refused =
                 |example: usize, missing: &_| no_soft_label(example, &train[example].text, missing);
             let policy = self.config.on_missing;
@@ -188,11 +186,12 @@ impl<'a> Run<'a> {
         let tokens: Vec<&Tokens> =
             batch.examples.iter().map(|&i| &self.prepared.train_tokens[i]).collect();
         let data = &self.prepared.data;
-        let targets = batch.examples.iter().filter_map(|&i| data.train[i].target.as_ref());
+        let targets = batch.examples.iter().map(|&i| data.train[i].target.as_ref());
         let hard = HardTargets::new(&data.labels, targets, self.device)?;
         let soft = batch.soft_targets(data.labels.len(), self.device)?;
         let logits = self.student.forward(&TokenBatch::new(&tokens, self.device)?)?;
-        Ok(self.prepared.objective.loss.value(&logits, &hard, soft.as_ref())?)
+        let progress = progress(self.state.step, self.schedule.total);
+        Ok(self.prepared.objective.loss.value(&logits, &hard, soft.as_ref(), progress)?)
     }
 
     /// Judges the epoch on dev, keeps its weights if they are the best so far, and writes a line and a checkpoint. With a

@@ -54,9 +54,9 @@ impl<'a> Objective<'a> {
                 Ok(self.cross_entropy.sum(logits, &classes)?)
             }
             Task::MultiLabel | Task::Regression => {
-                let targets = examples.iter().filter_map(|example| example.target.as_ref());
+                let targets = examples.iter().map(|example| example.target.as_ref());
                 let targets = HardTargets::new(self.labels, targets, self.device)?;
-                let mean = targets.loss(logits)?;
+                let mean = targets.loss(logits)?.context("a batch without a hard target")?;
                 mean.f_mul_scalar(examples.len() as f64).context("cannot weigh the loss")
             }
         }
