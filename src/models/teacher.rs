@@ -356,6 +356,10 @@ impl ServedModel for Teacher {
         Arc::new(self.tokenizer.clone())
     }
 
+    fn mask_token(&self) -> Option<&'static str> {
+        self.tokenizer.mask_token()
+    }
+
     fn name(&self) -> String {
         self.name()
     }

@@ -24,6 +24,13 @@ pub fn mask_token(folder: &Path, tokenizer: &Tokenizer) -> Result<i64, TextError
 }
 
 impl Tokenizer {
+    /// The mask token, where the tokenizer has one of a usual name that is one token wherever it stands.
+    pub fn mask_token(&self) -> Option<&'static str> {
+        let added = self.inner.get_added_tokens_decoder();
+        let is_added = |name: &&&str| added.values().any(|known| known.content == **name);
+        NAMES.iter().find(is_added).copied()
+    }
+
     /// The same, and `token` is one token wherever it stands in a text: the tokenizer's own where it has one of that
     /// spelling, else a new one after the last.
     pub fn with_mask(mut self, token: &str) -> Result<Self, TextError> {

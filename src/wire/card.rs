@@ -93,6 +93,9 @@ pub struct TeacherCard {
     /// Models behind this teacher; more than 1 for an ensemble.
     #[serde(default = "one")]
     pub members: usize,
+    /// What stands for a hidden word in a text, where its tokenizer has such a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_token: Option<String>,
 }
 
 /// Cards written before there were ensembles.
@@ -144,6 +147,7 @@ impl From<&TeacherCard> for proto::TeacherCard {
             }),
             encodings: card.encodings.iter().map(|&e| proto::Encoding::from(e).into()).collect(),
             members: card.members as u32,
+            mask_token: card.mask_token.clone().unwrap_or_default(),
         }
     }
 }
@@ -175,6 +179,7 @@ impl TryFrom<proto::TeacherCard> for TeacherCard {
             // A newer server may speak encodings that this student does not know; it need not.
             encodings: card.encodings.iter().filter_map(|&e| Encoding::try_from(e).ok()).collect(),
             members: card.members.max(1) as usize,
+            mask_token: (!card.mask_token.is_empty()).then_some(card.mask_token),
         })
     }
 }

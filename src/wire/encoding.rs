@@ -234,6 +234,7 @@ mod tests {
             limits: crate::wire::Limits::default(),
             encodings: Encoding::of_task(task),
             members,
+            mask_token: None,
         }
     }
 

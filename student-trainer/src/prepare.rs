@@ -43,17 +43,19 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_output(&config.output, config.resume, "run", SUMMARY)?;
     let texts = read_texts(config)?;
     let read = |task| Splits::read(files(config, task));
-    let (objective, mut data, sources);
+    let (objective, mut data, sources, cards);
     if let Some(task) = config.task {
-        (objective, data, sources) =
-            (config.objective(task)?, read(task)?, teachers::open(config)?);
+        config.objective(task, &[])?;
+        data = read(task)?;
+        (sources, cards) = teachers::open(config)?;
+        objective = config.objective(task, &cards)?;
     } else {
         files(config, Task::default()).check_there()?;
-        sources = teachers::open(config)?;
-        let task = sources.first().map(|source| source.card().task).unwrap_or_default();
-        (objective, data) = (config.objective(task)?, read(task)?);
+        (sources, cards) = teachers::open(config)?;
+        let task = cards.first().map(|card| card.task).unwrap_or_default();
+        objective = config.objective(task, &cards)?;
+        data = read(task)?;
     }
-    let cards: Vec<_> = sources.iter().map(|source| source.card().clone()).collect();
     for card in &cards {
         check_rows(config, objective.task, card)?;
     }
@@ -61,7 +63,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         take_the_teachers_order(&mut data, first)?;
     }
 
-    let counts = add_transfer(config, &mut data.train, texts)?;
+    let counts = add_transfer(config, objective.augmentation.as_ref(), &mut data.train, texts)?;
     let mut tokenizer = if let Some(path) = &config.tokenizer {
         Tokenizer::from_file(path, config.max_length)?
     } else {
@@ -71,7 +73,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
         Tokenizer::new(words, config.max_length)?
     };
-    if let Some(augmentation) = &config.transfer.augmentation {
+    if let Some(augmentation) = &objective.augmentation {
         tokenizer = tokenizer.with_mask(&augmentation.mask_token)?;
     }
     let train_tokens = tokenise(&tokenizer, &data.train, config.max_length)?;

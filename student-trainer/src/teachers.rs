@@ -41,12 +41,13 @@ impl fmt::Debug for Teachers {
     }
 }
 
-/// Opens all sources of a run; their teachers must have the same task and the same labels, in any order.
-pub(crate) fn open(config: &TrainConfig) -> anyhow::Result<Vec<Source>> {
+/// Opens all sources of a run, with the cards of their teachers, which must have the same task and the same labels, in any order.
+pub(crate) fn open(config: &TrainConfig) -> anyhow::Result<(Vec<Source>, Vec<TeacherCard>)> {
     let open = |source| Source::open(source, config.teacher_patience);
     let sources: Vec<Source> = config.soft_labels.iter().map(open).collect::<Result<_, _>>()?;
     orders(&sources)?;
-    Ok(sources)
+    let cards = sources.iter().map(|source| source.card().clone()).collect();
+    Ok((sources, cards))
 }
 
 /// For each source, where its classes are in the first one's order.

@@ -4,7 +4,7 @@ use std::{collections::HashSet, num::NonZeroUsize, path::PathBuf, thread::availa
 
 use anyhow::bail;
 use lectern::{
-    augmentation::augment,
+    augmentation::{Augmentation, augment},
     data::{DataError, Example, Record, read_unlabelled},
     wire::ContentHash,
 };
@@ -24,6 +24,7 @@ pub(crate) fn read_texts(config: &TrainConfig) -> Result<Vec<Texts>, DataError> 
 /// Adds to the labelled examples what is made of them, then `texts`; each of both once, and only what is new.
 pub(crate) fn add_transfer(
     config: &TrainConfig,
+    augmentation: Option<&Augmentation>,
     train: &mut Vec<Example>,
     texts: Vec<Texts>,
 ) -> anyhow::Result<TransferCounts> {
@@ -45,7 +46,7 @@ pub(crate) fn add_transfer(
             );
         }
     }
-    if let Some(augmentation) = &config.transfer.augmentation {
+    if let Some(augmentation) = augmentation {
         let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let made = augment(train, augmentation, threads);
         info!(made = made.len(), of = labelled, "training texts varied");

@@ -52,6 +52,10 @@ pub trait ServedModel: Classifier + Debug + Send {
     fn architecture(&self) -> String;
     /// Longest input in tokens.
     fn max_length(&self) -> usize;
+    /// What stands for a hidden word in a text, where its tokenizer has such a token.
+    fn mask_token(&self) -> Option<&'static str> {
+        None
+    }
     /// What it computes with; never [`Auto`](Arithmetic::Auto).
     fn arithmetic(&self) -> Arithmetic;
     /// Hash of everything that can change an answer.

@@ -62,6 +62,10 @@ impl ServedModel for ServedStudent {
         Arc::new(self.student.tokenizer().clone())
     }
 
+    fn mask_token(&self) -> Option<&'static str> {
+        self.student.tokenizer().mask_token()
+    }
+
     fn name(&self) -> String {
         self.name.clone()
     }

@@ -280,6 +280,10 @@ impl ServedModel for TorchScript {
         Arc::new(self.tokenizer.clone())
     }
 
+    fn mask_token(&self) -> Option<&'static str> {
+        self.tokenizer.mask_token()
+    }
+
     fn name(&self) -> String {
         called(&self.path)
     }

@@ -24,6 +24,7 @@ fn card() -> TeacherCard {
         limits: Limits::default(),
         encodings: vec![Encoding::Float32],
         members: 1,
+        mask_token: None,
     }
 }
 

@@ -7,6 +7,7 @@ use lectern::{
     augmentation::Augmentation,
     commands::Usage,
     data::{Example, epoch_share},
+    wire::TeacherCard,
 };
 use serde::Serialize;
 
@@ -15,8 +16,10 @@ use super::{TrainOptions, positive, share};
 /// Examples for which only the teacher has a target.
 #[derive(Debug, Clone, Default)]
 pub struct Transfer {
-    /// What is made of the labelled examples; `None` for nothing.
-    pub augmentation: Option<Augmentation>,
+    /// How the labelled examples are varied; what is not given depends on the teacher.
+    augmentation: AugmentFlags,
+    /// Whether a server may be asked for what is made.
+    has_server: bool,
     /// Files of texts without labels.
     pub unlabelled: Vec<PathBuf>,
     /// Of these texts, as many in an epoch for each labelled example; `None` for all.
@@ -37,7 +40,8 @@ pub struct TransferCounts {
 /// How texts are varied, as flags.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AugmentFlags {
-    /// Texts made of each, before what occurs twice is dropped [default: 20]
+    /// Texts made of each, before what occurs twice is dropped; 0 for none [default: 20; of a run 2, if its teacher is
+    /// a server and has a mask token]
     #[arg(long, value_name = "TEXTS")]
     pub augment: Option<usize>,
     /// Share of words that the mask token takes the place of [default: 0.1]
@@ -49,13 +53,17 @@ pub struct AugmentFlags {
     /// Share of the texts of which only one to five words in a row stay [default: 0.25]
     #[arg(long, value_name = "SHARE")]
     pub augment_ngram: Option<f64>,
-    /// What hides a word, as the teacher's tokenizer spells it: `<mask>` for RoBERTa and its kin [default: `[MASK]`]
+    /// What hides a word, as the teacher's tokenizer spells it: `<mask>` for RoBERTa and its kin [default: the
+    /// teacher's own, else `[MASK]`]
     #[arg(long, value_name = "TOKEN")]
     pub augment_mask_token: Option<String>,
     /// Decides the texts [default: 1]
     #[arg(long, value_name = "SEED")]
     pub augment_seed: Option<u32>,
 }
+
+/// Texts that a run makes of each where nobody says: see the results.
+const DEFAULT_TEXTS: usize = 2;
 
 impl AugmentFlags {
     /// Fills in the defaults, but for the number of texts, which is `samples` unless it is given. `None` for no texts at
@@ -106,8 +114,8 @@ impl AugmentFlags {
 
 impl TrainOptions {
     /// What is learnt from beside the labelled examples. All of it needs a teacher.
-    pub(super) fn resolve_transfer(&mut self) -> Result<Transfer, Usage> {
-        let mut flags = AugmentFlags {
+    pub(super) fn resolve_transfer(&self) -> Result<Transfer, Usage> {
+        let augmentation = AugmentFlags {
             augment: self.augment,
             augment_mask: self.augment_mask,
             augment_pos: self.augment_pos,
@@ -115,13 +123,6 @@ impl TrainOptions {
             augment_mask_token: self.augment_mask_token.clone(),
             augment_seed: self.augment_seed,
         };
-        let augmentation = flags.resolve(0)?;
-        self.augment = flags.augment;
-        self.augment_mask = flags.augment_mask;
-        self.augment_pos = flags.augment_pos;
-        self.augment_ngram = flags.augment_ngram;
-        self.augment_mask_token = flags.augment_mask_token;
-        self.augment_seed = flags.augment_seed;
         let unlabelled = self.unlabelled.clone().unwrap_or_default();
         if self.unlabelled_ratio.is_some() && unlabelled.is_empty() {
             return Err(Usage(
@@ -130,11 +131,16 @@ impl TrainOptions {
         }
         let unlabelled_ratio =
             self.unlabelled_ratio.map(|ratio| positive("unlabelled-ratio", ratio)).transpose()?;
-        let transfer = Transfer { augmentation, unlabelled, unlabelled_ratio };
-        if let Some(flag) = transfer.flag()
-            && self.teacher.is_none()
-            && self.labels.is_none()
-        {
+        let has_server = self.teacher.is_some();
+        let transfer = Transfer { augmentation, has_server, unlabelled, unlabelled_ratio };
+        // A teacher that is not asked yet may have a mask token.
+        transfer.resolve(has_server, None)?;
+        let flag = match (self.augment.unwrap_or(0), transfer.unlabelled.is_empty()) {
+            (0, true) => return Ok(transfer),
+            (0, false) => "unlabelled",
+            _ => "augment",
+        };
+        if self.teacher.is_none() && self.labels.is_none() {
             return Err(Usage(format!(
                 "--{flag}: only a teacher has labels for such texts; give --teacher http://HOST:PORT, or \
                  --labels FILE.parquet"
@@ -142,16 +148,40 @@ impl TrainOptions {
         }
         Ok(transfer)
     }
+
+    /// Takes the settings that depended on the teacher.
+    pub(super) fn take_augmentation(&mut self, flags: AugmentFlags) {
+        self.augment = flags.augment;
+        self.augment_mask = flags.augment_mask;
+        self.augment_pos = flags.augment_pos;
+        self.augment_ngram = flags.augment_ngram;
+        self.augment_mask_token = flags.augment_mask_token;
+        self.augment_seed = flags.augment_seed;
+    }
 }
 
 impl Transfer {
-    /// The flag that asks for texts without hard labels, if one does.
-    fn flag(&self) -> Option<&'static str> {
-        match self {
-            Self { augmentation: Some(_), .. } => Some("augment"),
-            Self { unlabelled, .. } if !unlabelled.is_empty() => Some("unlabelled"),
-            _ => None,
+    /// What is made of the labelled examples of a run with these teachers, and the flags that say so; `None` for nothing.
+    pub(super) fn augmentation(
+        &self,
+        teachers: &[TeacherCard],
+    ) -> Result<(Option<Augmentation>, AugmentFlags), Usage> {
+        let mut masks = teachers.iter().map(|card| card.mask_token.as_deref());
+        let mask = masks.next().flatten().filter(|&mask| masks.all(|other| other == Some(mask)));
+        self.resolve(self.has_server && mask.is_some(), mask)
+    }
+
+    fn resolve(
+        &self,
+        by_default: bool,
+        mask: Option<&str>,
+    ) -> Result<(Option<Augmentation>, AugmentFlags), Usage> {
+        let mut flags = self.augmentation.clone();
+        let samples = flags.augment.unwrap_or(if by_default { DEFAULT_TEXTS } else { 0 });
+        if samples > 0 && flags.augment_mask_token.is_none() {
+            flags.augment_mask_token = mask.map(str::to_owned);
         }
+        Ok((flags.resolve(samples)?, flags))
     }
 }
 

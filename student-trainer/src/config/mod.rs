@@ -12,10 +12,11 @@ mod tests;
 use std::{path::PathBuf, time::Duration};
 
 use lectern::{
+    augmentation::Augmentation,
     commands::{BestBy, Usage},
     data::{Columns, Task, epoch_batches},
     training::{Decay, Loss, OptimizerKind, Settings},
-    wire::RowFormat,
+    wire::{RowFormat, TeacherCard},
 };
 
 use serde_json::Value;
@@ -80,6 +81,8 @@ pub struct Objective {
     pub task: Task,
     /// The loss, one that fits the task.
     pub loss: Loss,
+    /// What is made of the labelled examples; `None` for nothing.
+    pub augmentation: Option<Augmentation>,
     /// The whole configuration with all defaults filled in, for the run folder; reads back as `--config`.
     pub resolved: TrainOptions,
 }
@@ -133,14 +136,16 @@ impl TrainConfig {
         known(&self.resolved).iter().all(|(name, value)| written.get(name) == Some(value))
     }
 
-    /// The loss for `task`, the teacher's or the one that was asked for.
-    pub fn objective(&self, task: Task) -> Result<Objective, Usage> {
+    /// The loss for `task`, the one that was asked for or that of these teachers, and what is made for them to label.
+    pub fn objective(&self, task: Task, teachers: &[TeacherCard]) -> Result<Objective, Usage> {
         let mut resolved = self.resolved.clone();
         resolved.task = Some(task);
         resolved.check_best_by(task)?;
         let loss = resolved.resolve_loss(task, !self.soft_labels.is_empty())?;
         self.combine.check(task)?;
-        Ok(Objective { task, loss, resolved })
+        let (augmentation, flags) = self.transfer.augmentation(teachers)?;
+        resolved.take_augmentation(flags);
+        Ok(Objective { task, loss, augmentation, resolved })
     }
 }
 

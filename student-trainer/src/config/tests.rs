@@ -44,7 +44,7 @@ fn the_resolved_configuration_reads_back_as_the_same_run() {
     std::fs::write(&file, toml::to_string(&config.resolved).unwrap()).unwrap();
     let again = TrainOptions::default().over_file(Some(&file)).unwrap().resolve().unwrap();
     assert_eq!(format!("{again:?}"), format!("{config:?}"));
-    let objective = again.objective(Task::SingleLabel).unwrap();
+    let objective = again.objective(Task::SingleLabel, &[]).unwrap();
     assert_eq!(objective.loss, Loss::weighed(SoftLoss::Kl, 0.5, 2.0));
 }
 
@@ -67,7 +67,7 @@ fn a_source_of_soft_labels_is_a_server_or_a_parquet_file() {
 fn a_run_on_a_file_of_rows_has_the_defaults_of_a_run_with_a_teacher() {
     let options = TrainOptions { labels: Some(vec!["rows.parquet".into()]), ..minimal() };
     let config = options.resolve().unwrap();
-    let objective = config.objective(Task::SingleLabel).unwrap();
+    let objective = config.objective(Task::SingleLabel, &[]).unwrap();
     assert_eq!(objective.loss, Loss::ce_mse(1.0, 2.0));
     assert!(objective.resolved.resolve().is_ok(), "what was resolved is refused");
 }
@@ -102,8 +102,11 @@ fn each_task_has_its_losses_and_defaults() {
     let loss = |task, teacher, loss| {
         let options = TrainOptions { task: Some(task), teacher, loss, ..minimal() };
         let config = options.resolve()?;
-        let objective = config.objective(task)?;
-        assert_eq!(objective.resolved.clone().resolve()?.objective(task)?.loss, objective.loss);
+        let objective = config.objective(task, &[])?;
+        assert_eq!(
+            objective.resolved.clone().resolve()?.objective(task, &[])?.loss,
+            objective.loss
+        );
         Ok::<_, Usage>(objective.loss)
     };
     let ce_mse = Loss::ce_mse(1.0, 2.0);
@@ -139,8 +142,8 @@ fn settings_that_fit_no_task_are_refused_before_the_teacher_says_which_it_is() {
     };
     let bce = taught(TrainOptions { loss: Some(LossKind::Bce), ..minimal() });
     let config = bce.resolve().unwrap();
-    assert!(config.objective(Task::MultiLabel).is_ok());
-    let message = config.objective(Task::Regression).unwrap_err().to_string();
+    assert!(config.objective(Task::MultiLabel, &[]).is_ok());
+    let message = config.objective(Task::Regression, &[]).unwrap_err().to_string();
     assert_eq!(message, "--loss bce is not for a regression task; choose mse or margin-mse");
     let hot =
         TrainOptions { loss: Some(LossKind::CeMse), temperature: Some(2.0.into()), ..minimal() };
@@ -213,11 +216,11 @@ fn weights_and_temperature_may_be_numbers_or_change_over_the_run() {
     let loss = |toml: &str| {
         std::fs::write(&file, toml).unwrap();
         let options = taught(1, minimal()).over_file(Some(&file))?.resolve()?;
-        let objective = options.objective(Task::SingleLabel)?;
+        let objective = options.objective(Task::SingleLabel, &[])?;
         let resolved = toml::to_string(&objective.resolved).unwrap();
         std::fs::write(&file, resolved).unwrap();
         let again = TrainOptions::default().over_file(Some(&file))?.resolve()?;
-        assert_eq!(again.objective(Task::SingleLabel)?.loss, objective.loss, "{toml}");
+        assert_eq!(again.objective(Task::SingleLabel, &[])?.loss, objective.loss, "{toml}");
         Ok::<_, Usage>(objective.loss)
     };
     let kl = Loss::weighed(SoftLoss::Kl, 0.25, 3.0);
@@ -277,8 +280,8 @@ fn several_teachers_are_a_list_with_a_weight_for_each() {
     let confident = TrainOptions { combine: Some(CombineKind::Confidence), ..minimal() };
     assert!(refused(confident.clone()).contains("--combine is for several teachers"));
     let config = taught(2, confident.clone()).resolve().unwrap();
-    assert!(config.objective(Task::SingleLabel).is_ok());
-    let message = config.objective(Task::MultiLabel).unwrap_err().to_string();
+    assert!(config.objective(Task::SingleLabel, &[]).is_ok());
+    let message = config.objective(Task::MultiLabel, &[]).unwrap_err().to_string();
     assert!(message.contains("this is a multi-label task"), "{message}");
     let both = TrainOptions { teacher_weights: Some(vec![1.0, 2.0]), ..confident };
     assert!(refused(taught(2, both)).contains("belongs to --combine mean"));

@@ -86,6 +86,8 @@ impl Model {
         let labels = models().next().map(Classifier::labels);
         let (task, labels) =
             labels.map(|labels| (labels.task(), labels.names().to_vec())).unwrap_or_default();
+        let mut masks = models().map(ServedModel::mask_token);
+        let mask = masks.next().flatten().filter(|&mask| masks.all(|other| other == Some(mask)));
         Ok(TeacherCard {
             fingerprint: self.fingerprint()?,
             name: joined(|model| model.name()),
@@ -98,6 +100,7 @@ impl Model {
             limits,
             encodings: Encoding::of_task(task),
             members: self.members.len(),
+            mask_token: mask.map(str::to_owned),
         })
     }
 

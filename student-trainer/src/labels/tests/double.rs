@@ -198,6 +198,7 @@ impl Service {
             limits: self.limits,
             encodings: Encoding::ALL.into(),
             members: 1,
+            mask_token: None,
         })
             .into()
     }

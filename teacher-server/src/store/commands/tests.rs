@@ -37,6 +37,7 @@ fn card(digit: char, name: &str) -> TeacherCard {
         limits: Limits::default(),
         encodings: vec![Encoding::Float32],
         members: 1,
+        mask_token: None,
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) fn card(digit: char, classes: usize) -> TeacherCard {
         limits: Limits::default(),
         encodings: Encoding::ALL.to_vec(),
         members: 1,
+        mask_token: None,
     }
 }
 
