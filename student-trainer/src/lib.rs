@@ -4,7 +4,10 @@
 pub mod cli;
 pub mod config;
 mod describe;
+mod evaluation_rows;
+mod finish;
 pub mod labels;
+mod predictions;
 mod prepare;
 mod run_folder;
 mod source;

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use lectern::{
-    commands::{Progress, judge, write_report},
+    commands::{Progress, judge},
     metrics::Mean,
     models::{BEST_WEIGHTS, LAST_WEIGHTS, Student, TokenBatch},
     training::{HardTargets, Optimizer, SoftTargets, clip_by_norm},
@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::{
     config::{OnMissing, TrainConfig},
+    finish::{Trained, finish},
     labels::{Outcome, SoftLabels},
     prepare::{Prepared, prepare},
     run_folder::RunFolder,
@@ -55,63 +56,7 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     );
     let mut run = Run::start(config, &prepared, soft, &student, device)?;
     run.train(&mut folder)?;
-    finish(config, &prepared, &run, &folder, device)
-}
-
-/// Loads what is on disk, judges that, and writes reports and summary.
-fn finish(
-    config: &TrainConfig,
-    prepared: &Prepared,
-    run: &Run<'_>,
-    folder: &RunFolder,
-    device: Device,
-) -> anyhow::Result<Summary> {
-    let best = Student::load(folder.path(), device)?;
-    let mut scores = serde_json::Map::new();
-    let sets = [("dev", Some(&prepared.data.dev)), ("test", prepared.data.test.as_ref())];
-    for (name, examples) in sets {
-        let score = match examples {
-            None => Value::Null,
-            Some(examples) => {
-                let evaluation = judge(&best, examples)?;
-                evaluation.say_truncated(name);
-                write_report(folder.path(), name, &evaluation.report)
-                    .with_context(|| format!("cannot write the {name} report"))?;
-                evaluation.report.scores_json()
-            }
-        };
-        scores.insert(name.to_owned(), score);
-    }
-    let seconds = run.trained.as_secs_f64();
-    let stream = run.soft.as_ref().map(SoftLabels::metrics);
-    let summary = json!({
-        "name": config.name,
-        "task": prepared.objective.task,
-        "best_epoch": run.best.map(|(_, epoch)| epoch),
-        "dev": scores["dev"],
-        "test": scores["test"],
-        "parameters": best.parameters().count(),
-        "wait_share": run.wait_share(),
-        "train_seconds": seconds,
-        "examples_per_second": run.examples as f64 / seconds.max(1e-9),
-        "trained_without_soft_label": run.without_soft_label,
-        "left_out": run.left_out,
-        "stream": stream.map(|m| json!({
-            "asked": m.asked, "answered": m.answered, "from_memory": m.from_memory,
-            "from_file": m.from_file, "joined": m.joined, "truncated": m.truncated, "missing": m.missing,
-            "reconnects": m.reconnects,
-        })),
-    });
-    folder.write_json("summary.json", &summary)?;
-    info!(
-        best_epoch = %summary["best_epoch"],
-        dev = %summary["dev"],
-        test = %summary["test"],
-        wait_share = %summary["wait_share"],
-        folder = %folder.path().display(),
-        "run complete"
-    );
-    Ok(Summary(summary))
+    finish(config, &prepared, &run.trained(), &folder, device)
 }
 
 /// A run under way.
@@ -159,6 +104,18 @@ impl<'a> Run<'a> {
     fn wait_share(&self) -> f64 {
         let waited = self.soft.as_ref().map_or(Duration::ZERO, SoftLabels::waited);
         waited.as_secs_f64() / self.trained.as_secs_f64().max(1e-9)
+    }
+
+    fn trained(&self) -> Trained {
+        Trained {
+            best_epoch: self.best.map(|(_, epoch)| epoch),
+            took: self.trained,
+            examples: self.examples,
+            wait_share: self.wait_share(),
+            without_soft_label: self.without_soft_label,
+            left_out: self.left_out,
+            stream: self.soft.as_ref().map(SoftLabels::metrics),
+        }
     }
 
     fn train(&mut self, folder: &mut RunFolder) -> anyhow::Result<()> {
