@@ -2,6 +2,7 @@
 //! streams, judge them, and use them.
 
 pub mod cli;
+pub mod compare;
 pub mod config;
 mod describe;
 mod evaluation_rows;
@@ -11,5 +12,6 @@ mod predictions;
 mod prepare;
 mod run_folder;
 mod source;
+pub mod sweep;
 pub mod train;
 pub mod warm;

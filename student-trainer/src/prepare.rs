@@ -77,7 +77,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     Ok(Prepared { objective, card, data, train_tokens, lengths, soft, tokenizer, model })
 }
 
-fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {
+pub(crate) fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {
     SplitFiles {
         train: &config.train,
         dev: &config.dev,
