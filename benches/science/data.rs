@@ -54,8 +54,8 @@ impl DataSet {
         let write = |name: &str, rows: Vec<Value>| -> Result<PathBuf> {
             let path = folder.join(name);
             let rows = rows.into_iter().enumerate().filter(|(i, _)| !quick || i % 10 == 0);
-            let lines: String = rows.map(|(_, row)| format!("{row}\n")).collect();
-            fs::write(&path, lines)?;
+            let lines: Vec<String> = rows.map(|(_, row)| row.to_string()).collect();
+            fs::write(&path, lines.join("\n") + "\n")?;
             Ok(path)
         };
         Ok(Self {

@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use student_trainer::{config::DEFAULT_TEXTS, labels::describe};
 
 use crate::{
     common,
@@ -23,6 +25,8 @@ pub(crate) struct Experiment {
     pub(crate) says: &'static str,
     taught: bool,
     flags: &'static str,
+    /// Texts made of each, where it is not the default.
+    augment: Option<usize>,
 }
 
 /// Without a teacher, and with its soft labels: what the gain is measured between.
@@ -34,25 +38,29 @@ const TNEWS: [Experiment; 4] = [
         name: "original-alone",
         says: "the original's BiLSTM as the original trains it, alone",
         taught: false,
-        flags: "--student bilstm --optimizer sgd --lr 0.05 --schedule constant --epochs 3 --loss cross-entropy --augment 0",
+        flags: "--student bilstm --optimizer sgd --lr 0.05 --schedule constant --epochs 3 --loss cross-entropy",
+        augment: None,
     },
     Experiment {
         name: "original-distilled",
         says: "the same with the original's loss, CE + 2 MSE",
         taught: true,
-        flags: "--student bilstm --optimizer sgd --lr 0.05 --schedule constant --epochs 3 --loss ce-mse --augment 0",
+        flags: "--student bilstm --optimizer sgd --lr 0.05 --schedule constant --epochs 3 --loss ce-mse",
+        augment: Some(0),
     },
     Experiment {
         name: ALONE,
         says: "the same BiLSTM as Lectern trains it by default, alone",
         taught: false,
         flags: "",
+        augment: None,
     },
     Experiment {
         name: DISTILLED,
         says: "the same BiLSTM, distilled as Lectern does by default",
         taught: true,
         flags: "",
+        augment: None,
     },
 ];
 
@@ -62,12 +70,14 @@ const SST2: [Experiment; 2] = [
         says: "the paper's BiLSTM, alone",
         taught: false,
         flags: "--student bilstm-paper",
+        augment: None,
     },
     Experiment {
         name: DISTILLED,
         says: "the paper's BiLSTM, distilled with augmentation",
         taught: true,
         flags: "--student bilstm-paper",
+        augment: Some(10),
     },
 ];
 
@@ -119,6 +129,9 @@ pub(crate) fn run(
         }
     }
     let server = Teacher::start(teacher, &data.folder().join("rows"))?;
+    if jobs.iter().any(|job| job.experiment.taught) {
+        warm(data, &server, all)?;
+    }
     let jobs = Mutex::new(jobs);
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
@@ -132,12 +145,38 @@ pub(crate) fn run(
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died"))))
-            .collect::<Result<()>>()
+        workers.into_iter().try_for_each(|worker: thread::ScopedJoinHandle<'_, Result<()>>| {
+            worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died")))
+        })
     })?;
     Ok(runs)
+}
+
+/// Fills the teacher's store with all that its students will ask, so that they do not share cores with a teacher that
+/// computes.
+fn warm(data: &DataSet, server: &Teacher, experiments: &[Experiment]) -> Result<()> {
+    let card = describe(&server.url.parse()?, Duration::from_mins(2))?;
+    let mask = card.mask_token.context("a teacher without a mask token")?;
+    let mut files = vec![data.train.clone(), data.dev.clone(), data.test.clone()];
+    let texts = experiments.iter().filter(|e| e.taught && e.augment != Some(0));
+    let mut texts: Vec<Option<usize>> = texts.map(|e| e.augment).collect();
+    texts.dedup();
+    for texts in texts {
+        let made = data.folder().join("made.jsonl");
+        let mut command = Role::Student.command()?;
+        command.arg("augment").arg("--data").arg(&data.train).arg("--output").arg(&made);
+        command.args(["--augment-mask-token", &mask]);
+        command.args(["--augment", &texts.unwrap_or(DEFAULT_TEXTS).to_string()]);
+        if made.exists() {
+            fs::remove_file(&made)?;
+        }
+        ensure!(command.status()?.success(), "{} could not be varied", data.train.display());
+        files.push(made);
+    }
+    let mut command = Role::Student.command()?;
+    command.args(["warm", "--teacher", &server.url, "--data"]).args(files);
+    ensure!(command.status()?.success(), "the teacher could not be warmed");
+    Ok(())
 }
 
 impl Job {
@@ -161,6 +200,9 @@ impl Job {
             command.args(["--teacher", url]);
         }
         command.args(experiment.flags.split_whitespace());
+        if let (true, Some(texts)) = (experiment.taught, experiment.augment) {
+            command.args(["--augment", &texts.to_string()]);
+        }
         let file = File::create(&log)?;
         let status = command.stdout(file.try_clone()?).stderr(file).status()?;
         ensure!(status.success(), "{} failed: see {}", folder.display(), log.display());

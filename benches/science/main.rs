@@ -58,7 +58,11 @@ fn main() -> Result<()> {
         args.teacher.len()
     );
     let seeds = if args.quick { &args.seeds[..args.seeds.len().min(2)] } else { &args.seeds };
-    println!("{} cores, each training one student at a time; seeds {seeds:?}", common::cores());
+    println!(
+        "{} cores, each training one student at a time; matrix-product peak {:.0} GFLOP/s; seeds {seeds:?}",
+        common::cores(),
+        common::peak_flops() / 1e9
+    );
     let mut measures = Vec::new();
     for (folder, teacher) in args.data.iter().zip(&args.teacher) {
         let data = DataSet::prepare(folder, args.quick)?;

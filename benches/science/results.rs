@@ -96,5 +96,5 @@ impl Scores {
 fn teacher_accuracy(run: &Path) -> Result<Option<f64>> {
     let path = run.join("summary.json");
     let summary: Value = serde_json::from_slice(&fs::read(&path)?)?;
-    Ok(summary["test"]["teacher_accuracy"].as_f64())
+    Ok(summary["test"]["teacher_score"].as_f64())
 }

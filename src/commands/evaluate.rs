@@ -14,7 +14,7 @@ use crate::{
     data::{Columns, Example, LabelSet, LabelUse, Records, Target, Task, read_records},
     files::write_atomically,
     metrics::{Mean, Report},
-    models::{Classifier, ModelError, classify},
+    models::{Classifier, ModelError, Prediction, classify},
 };
 
 /// How a model did.
@@ -31,6 +31,8 @@ pub struct Evaluation {
     pub truncated: usize,
     /// Time for tokenising and computing all of them.
     pub took: Duration,
+    /// The answers, in the examples' order.
+    pub predictions: Vec<Prediction>,
 }
 
 impl Evaluation {
@@ -140,7 +142,8 @@ pub fn judge(model: &dyn Classifier, examples: &[Example]) -> Result<Evaluation,
         }
     }
     let report = Report::new(labels, &pairs);
-    Ok(Evaluation { report, loss: loss.value(), examples: examples.len(), truncated, took })
+    let (loss, examples) = (loss.value(), examples.len());
+    Ok(Evaluation { report, loss, examples, truncated, took, predictions })
 }
 
 /// The task's loss of one example, in float64; see [`HardTargets::loss`](crate::training::HardTargets::loss).

@@ -20,7 +20,7 @@ pub use options::{
     ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, ThreadOptions, parse_device,
 };
 pub use output::{CHECKPOINT, check_free, check_output, claim_folder};
-pub use predict::{predict, predict_with};
+pub use predict::{Workers, predict_with};
 pub use progress::Progress;
 pub use tokenise::tokenise;
 
@@ -56,6 +56,12 @@ pub enum CommandError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The operating system gave no thread.
+    #[error("cannot start a thread: {0}; fewer --threads may do")]
+    Thread(#[source] std::io::Error),
+    /// A defect of this program.
+    #[error("a thread that labels text ended unexpectedly; what it said stands above")]
+    Worker,
     /// Answers or numbers that cannot be written.
     #[error("cannot write to {to}: {source}")]
     Write {

@@ -1,5 +1,8 @@
 //! The command line: flags become configurations here and nowhere deeper.
 
+mod compare;
+mod sweep;
+
 use std::{
     io::{self, Write as _},
     path::PathBuf,
@@ -11,12 +14,14 @@ use clap::{Args, Parser, Subcommand};
 use lectern::{
     augmentation::Augmentation,
     commands::{
-        ComputeOptions, EvaluateOptions, PredictOptions, Usage, evaluate_model, predict_with,
+        ComputeOptions, EvaluateOptions, PredictOptions, Usage, Workers, evaluate_model,
+        predict_with,
     },
     data::Columns,
     models::{BEST_WEIGHTS, Student},
 };
 
+use self::{compare::CompareArgs, sweep::SweepArgs};
 use crate::{
     augment::{AugmentConfig, write_augmented},
     config::{AugmentFlags, LabelSource, TrainOptions},
@@ -53,8 +58,28 @@ enum Command {
     Describe(DescribeArgs),
     /// Print the classification report of a trained student on labelled examples
     Evaluate(EvaluateArgs),
-    /// Label JSON Lines or plain lines of text
+    /// Label JSON Lines or plain lines of text, of any length and in constant memory
+    ///
+    /// Answers stand in the order of the input. Each thread has a model of its own.
     Predict(PredictArgs),
+    /// Put finished runs side by side: scores, size, speed, and whether they differ by more than chance
+    ///
+    /// Prints Markdown tables: the scores of each run, agreement with its teacher, calibration (expected calibration error in 15
+    /// bins, Guo et al. 2017), size and speed; the F1 of each label; and how far each run is from the baseline. That
+    /// difference is of accuracy (of exact match in a multi-label task, of mean squared error in a regression) and has three
+    /// tests: a paired bootstrap over the examples with 10,000 resamples (Berg-Kirkpatrick et al. 2012), McNemar's exact test
+    /// (1947) of two single runs, and Welch's t-test over the seeds of two groups of runs. All runs must have been judged on
+    /// the same examples; what their texts and targets are decides, not where they stand.
+    Compare(CompareArgs),
+    /// Do the runs that a file describes, as processes, some at a time, and compare them
+    ///
+    /// FILE.toml has `output`, the folder that run folders are made in; `parallel`, how many runs go on at a time [default:
+    /// 1]; and options of `train` by the names of their flags: those of every run in [base], lists of values in [grid], of
+    /// which every combination is a run, and further runs in [[runs]], each with what it has beside or instead of [base],
+    /// optionally a `name`, and `without`, a list of options of [base] that it does not have, such as `teacher`. Runs that are
+    /// finished are not done again, runs that were begun go on from their checkpoint. Runs with a `seed` of their own lie
+    /// in one folder and are compared as one. The exit code is 1 if any failed.
+    Sweep(SweepArgs),
 }
 
 #[derive(Debug, Args)]
@@ -232,8 +257,11 @@ impl Cli {
             }
             Command::Predict(args) => {
                 let (run, device) = (args.run, args.options.compute.device);
-                predict_with(&args.options, || Student::load(&run, device))?;
+                let load = move || Student::load(&run, device);
+                predict_with(&args.options, Workers::EachItsModel, load)?;
             }
+            Command::Compare(args) => args.execute()?,
+            Command::Sweep(args) => args.execute()?,
         }
         Ok(())
     }

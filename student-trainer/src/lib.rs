@@ -3,15 +3,20 @@
 
 mod augment;
 pub mod cli;
+pub mod compare;
 pub mod config;
 mod describe;
+mod evaluation_rows;
+mod finish;
 pub mod labels;
 mod order;
+mod predictions;
 mod prepare;
 mod run;
 mod run_folder;
 mod seeds;
 mod source;
+pub mod sweep;
 mod teachers;
 pub mod train;
 mod transfer;

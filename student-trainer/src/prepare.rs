@@ -89,7 +89,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     Ok(Prepared { objective, cards, data, order, train_tokens, teachers, tokenizer, model })
 }
 
-fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {
+pub(crate) fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {
     SplitFiles {
         train: &config.train,
         dev: &config.dev,

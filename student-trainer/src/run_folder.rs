@@ -1,6 +1,9 @@
 //! What a run leaves behind, each file whole; the folder needs neither teacher nor data to be used.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use lectern::{files::write_atomically, wire::TeacherCard};
@@ -13,6 +16,19 @@ pub(crate) const CONFIG: &str = "config.toml";
 /// What the run came to; it is there once the run is over.
 pub(crate) const SUMMARY: &str = "summary.json";
 const TEACHER: &str = "teacher.json";
+
+/// The cards of the teachers of the run whose `config.toml` this is.
+pub(crate) fn teachers(config: &Path) -> anyhow::Result<Vec<TeacherCard>> {
+    let path = config.with_file_name(TEACHER);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let said = || path.display().to_string();
+    let cards: Value =
+        serde_json::from_slice(&fs::read(&path).with_context(said)?).with_context(said)?;
+    let cards = if cards.is_array() { cards } else { Value::Array(vec![cards]) };
+    serde_json::from_value(cards).with_context(said)
+}
 
 /// A run's folder, which is there.
 #[derive(Debug)]

@@ -3,14 +3,14 @@
 use std::fs;
 
 use anyhow::{Context as _, ensure};
-use lectern::commands::check_free;
+use lectern::{commands::check_free, files::write_atomically, metrics::Sample};
 use serde_json::{Map, Value, json};
 use tch::Device;
 use tracing::info;
 
 use crate::{
     config::{TrainConfig, TrainOptions},
-    run_folder::{CONFIG, RunFolder, SUMMARY},
+    run_folder::{CONFIG, SUMMARY},
     train::{Summary, train},
 };
 
@@ -39,9 +39,10 @@ pub(crate) fn train_seeds(config: &TrainConfig, device: Device) -> anyhow::Resul
     for (set, scores) in scores {
         summary[set] = scores;
     }
-    let folder = RunFolder::describe(&config.output, config.resolved(), &[])?;
-    folder.write_json(SUMMARY, &summary)?;
-    info!(dev = %summary["dev"], test = %summary["test"], folder = %folder.path().display(), "all seeds complete");
+    let path = config.output.join(SUMMARY);
+    write_atomically(&path, format!("{summary:#}\n").as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    info!(dev = %summary["dev"], test = %summary["test"], folder = %config.output.display(), "all seeds complete");
     Ok(Summary(summary))
 }
 
@@ -77,18 +78,11 @@ fn summarise<'a>(runs: impl Iterator<Item = &'a Value>) -> Value {
     for all in values.values_mut() {
         let numbers: Vec<f64> =
             all.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
-        let (mean, deviation) = mean_and_deviation(&numbers);
-        *all = json!({ "mean": mean, "sd": deviation, "runs": all.take() });
+        let Sample { mean, sd, .. } = Sample::new(&numbers);
+        // NaN, which JSON has no number for, becomes null.
+        *all = json!({ "mean": mean, "sd": sd, "runs": all.take() });
     }
     Value::Object(values)
-}
-
-/// Mean, and the standard deviation of a sample (divided by n - 1), which one value does not have.
-fn mean_and_deviation(values: &[f64]) -> (f64, Option<f64>) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use lectern::{
 use crate::{
     config::{Combine, TrainConfig},
     labels::{LabelError, Missing, Outcome, Request, SoftLabels, StreamMetrics},
-    order::Order,
     source::{Checked, Source},
 };
 
@@ -76,52 +75,50 @@ fn order_of(
 #[derive(Debug)]
 pub(crate) struct Ready {
     sources: Vec<(String, Checked, Option<Vec<usize>>)>,
-    /// One for each training example.
+    /// One for each example.
     requests: Arc<[Arc<Request>]>,
-    /// The hard labels of the training examples, where there are any.
+    /// The hard labels of the examples, where there are any.
     classes: Vec<Option<usize>>,
 }
 
-/// Reads what can be read before training; `None` without a source.
+/// Reads what can be read before the rows of `examples` are asked for; `None` without a source.
 pub(crate) fn check(
     sources: Vec<Source>,
     config: &TrainConfig,
-    train: &[Example],
+    examples: &[Example],
 ) -> anyhow::Result<Option<Ready>> {
     if sources.is_empty() {
         return Ok(None);
     }
-    let requests: Arc<[Arc<Request>]> = (train.iter())
+    let requests: Arc<[Arc<Request>]> = (examples.iter())
         .map(|e| Arc::new(Request::new(e.text.clone(), e.text_pair.clone())))
         .collect();
     let orders = orders(&sources)?;
     let check = |(source, order): (Source, _)| {
         let name = source.card().name.clone();
-        anyhow::Ok((name, source.check(config, train, &requests)?, order))
+        anyhow::Ok((name, source.check(config, examples, &requests)?, order))
     };
     let sources = sources.into_iter().zip(orders).map(check).collect::<Result<_, _>>()?;
     let class = |example: &Example| match example.target {
         Some(Target::Label(class)) => Some(class),
         _ => None,
     };
-    Ok(Some(Ready { sources, requests, classes: train.iter().map(class).collect() }))
+    Ok(Some(Ready { sources, requests, classes: examples.iter().map(class).collect() }))
 }
 
 impl Ready {
-    /// Begins to fetch the rows of everything that the run will train on, in its order, but for those of the first `from`
-    /// whole epochs and batches of the next.
-    pub(crate) fn start(
+    /// Begins to fetch the rows of `batches`, which gives the same batches of examples, by their number, each time.
+    pub(crate) fn start<B: Iterator<Item = Vec<usize>> + Send + 'static>(
         self,
         config: &TrainConfig,
-        order: &Order,
-        from: (usize, usize),
+        batches: impl Fn() -> B,
     ) -> anyhow::Result<Teachers> {
         let memory = config.label_memory / self.sources.len() as u64;
         let start = |(name, source, reorder): (String, Checked, _)| {
             let asked = Arc::clone(&self.requests);
             let requests =
                 move |batch: Vec<usize>| batch.into_iter().map(|i| Arc::clone(&asked[i])).collect();
-            let labels = source.start(config, memory, order.after(from).map(requests))?;
+            let labels = source.start(config, memory, batches().map(requests))?;
             anyhow::Ok(Stream { name, labels, order: reorder })
         };
         let streams = self.sources.into_iter().map(start).collect::<Result<_, _>>()?;
@@ -130,7 +127,7 @@ impl Ready {
             Combine::Confidence => {
                 let classes = self.classes;
                 let of = move |batch: Vec<usize>| batch.into_iter().map(|i| classes[i]).collect();
-                Box::new(order.after(from).map(of))
+                Box::new(batches().map(of))
             }
         };
         Ok(Teachers { streams, combine: config.combine.clone(), classes })

@@ -2,21 +2,17 @@
 
 use anyhow::Context as _;
 use lectern::{
-    commands::{CHECKPOINT, claim_folder, judge, write_report},
+    commands::{CHECKPOINT, claim_folder},
     data::contents_hash,
     models::Student,
     training::Checkpoint,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tch::Device;
 use tracing::info;
 
 use crate::{
-    config::TrainConfig,
-    prepare::{Prepared, prepare},
-    run::Run,
-    run_folder::{RunFolder, SUMMARY},
-    teachers::Teachers,
+    config::TrainConfig, finish::finish, prepare::prepare, run::Run, run_folder::RunFolder,
 };
 
 /// What a run came to; `summary.json` of the run folder.
@@ -72,62 +68,4 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         .remove()
         .with_context(|| format!("cannot remove {}", checkpoint.path().display()))?;
     Ok(summary)
-}
-
-/// Loads what is on disk, judges that, and writes reports and summary.
-fn finish(
-    config: &TrainConfig,
-    prepared: &Prepared,
-    run: &Run<'_>,
-    folder: &RunFolder,
-    device: Device,
-) -> anyhow::Result<Summary> {
-    let best = Student::load(folder.path(), device)?;
-    let mut scores = serde_json::Map::new();
-    let sets = [("dev", Some(&prepared.data.dev)), ("test", prepared.data.test.as_ref())];
-    for (name, examples) in sets {
-        let score = match examples {
-            None => Value::Null,
-            Some(examples) => {
-                let evaluation = judge(&best, examples)?;
-                evaluation.say_truncated(name);
-                write_report(folder.path(), name, &evaluation.report)
-                    .with_context(|| format!("cannot write the {name} report"))?;
-                evaluation.report.scores_json()
-            }
-        };
-        scores.insert(name.to_owned(), score);
-    }
-    let state = &run.state;
-    let stream = run.soft().map(Teachers::metrics);
-    let summary = json!({
-        "name": config.name,
-        "task": prepared.objective.task,
-        "best_epoch": state.best.map(|best| best.epoch),
-        "dev": scores["dev"],
-        "test": scores["test"],
-        "parameters": best.parameters().count(),
-        "seed": config.seed,
-        "train": prepared.order.counts(),
-        "wait_share": state.wait_share(),
-        "train_seconds": state.seconds,
-        "examples_per_second": state.examples as f64 / state.seconds.max(1e-9),
-        "trained_without_soft_label": state.without_soft_label,
-        "left_out": state.left_out,
-        "stream": stream.map(|m| json!({
-            "asked": m.asked, "answered": m.answered, "from_memory": m.from_memory,
-            "from_file": m.from_file, "joined": m.joined, "truncated": m.truncated, "missing": m.missing,
-            "reconnects": m.reconnects,
-        })),
-    });
-    folder.write_json(SUMMARY, &summary)?;
-    info!(
-        best_epoch = %summary["best_epoch"],
-        dev = %summary["dev"],
-        test = %summary["test"],
-        wait_share = %summary["wait_share"],
-        folder = %folder.path().display(),
-        "run complete"
-    );
-    Ok(Summary(summary))
 }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 
 use clap::{Args, Parser, Subcommand};
 use lectern::{
-    commands::{EvaluateOptions, PredictOptions, evaluate_model, predict_with},
+    commands::{EvaluateOptions, PredictOptions, Workers, evaluate_model, predict_with},
     data::Columns,
     models::Arithmetic,
 };
@@ -66,7 +66,8 @@ impl Cli {
             Command::Evaluate(args) => evaluate(&args),
             Command::Predict(PredictArgs { model, options }) => {
                 let (files, device) = (model.files()?, options.compute.device);
-                Ok(predict_with(&options, || files.load(device, model.dtype))?)
+                let load = move || files.load(device, model.dtype);
+                Ok(predict_with(&options, Workers::OneModel, load)?)
             }
             Command::Serve(args) => serve(*args),
             Command::Store(args) => store(args),

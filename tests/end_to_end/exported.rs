@@ -67,6 +67,12 @@ fn a_run_on_exported_rows_gives_the_same_student_without_a_server() {
     for file in ["teacher.json", "labels.json", "model.json", "test_report.json"] {
         assert_eq!(read_json(&taught.join(file)), read_json(&alone.join(file)), "{file}");
     }
+    // The teacher's rows of dev and test too: from the server there, from the file here.
+    for file in ["dev_predictions.jsonl", "test_predictions.jsonl"] {
+        let [there, here] =
+            [&taught, &alone].map(|run| fs::read_to_string(run.join(file)).unwrap());
+        assert!(here.contains("\"teacher\":[") && there == here, "{file}: {here}");
+    }
     let summary = read_json(&alone.join("summary.json"));
     assert_eq!((&summary["wait_share"], &summary["stream"]["asked"]), (&0.0.into(), &0.into()));
     // 24 examples in two epochs.

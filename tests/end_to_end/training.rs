@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use lectern::models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, classify};
+use lectern::{
+    models::{BEST_WEIGHTS, Classifier as _, LAST_WEIGHTS, Student, classify},
+    wire::ContentHash,
+};
 use serde_json::{Value, json};
 use student_trainer::config::{EncodingOption, LossKind, TrainOptions};
 use tch::Device;
@@ -42,6 +45,7 @@ fn a_run_folder_is_complete_and_needs_no_teacher_afterwards() {
     let expected = [
         "best.safetensors",
         "config.toml",
+        "dev_predictions.jsonl",
         "dev_report.json",
         "dev_report.txt",
         "labels.json",
@@ -50,6 +54,7 @@ fn a_run_folder_is_complete_and_needs_no_teacher_afterwards() {
         "model.json",
         "summary.json",
         "teacher.json",
+        "test_predictions.jsonl",
         "test_report.json",
         "test_report.txt",
         "tokenizer.json",
@@ -72,6 +77,26 @@ fn a_run_folder_is_complete_and_needs_no_teacher_afterwards() {
         let counted: u64 =
             matrix.flat_map(|row| row.as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum();
         assert_eq!(counted, examples, "{set}");
+        let lines = fs::read_to_string(run.join(format!("{set}_predictions.jsonl"))).unwrap();
+        let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(lines.len() as u64, examples);
+        let class = |logits: &Value| {
+            let logits: Vec<f64> = serde_json::from_value(logits.clone()).unwrap();
+            (0..3).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap()
+        };
+        let agree = |line: &&Value| class(&line["logits"]) == class(&line["teacher"]);
+        let agreeing = lines.iter().filter(agree).count() as f64;
+        assert_eq!(summary[set]["agreement_with_teacher"], agreeing / examples as f64);
+        assert!(summary[set]["ece"].is_number());
+    }
+    let lines = fs::read_to_string(run.join("dev_predictions.jsonl")).unwrap();
+    let texts: Vec<_> = rows(&["film", "plot"]).into_iter().map(|(text, _)| (text, None)).collect();
+    for ((line, row), (text, _)) in lines.lines().zip(rows_alone(&texts)).zip(&texts) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["content"], ContentHash::new(text, None).to_string());
+        let taught: Vec<f32> = serde_json::from_value(line["teacher"].clone()).unwrap();
+        // The server computes its batches padded, this process each text alone.
+        assert!(taught.iter().zip(&row).all(|(a, b)| (a - b).abs() < 1e-5), "{taught:?} {row:?}");
     }
     for key in ["best_epoch", "parameters", "wait_share", "train_seconds", "examples_per_second"] {
         assert!(summary[key].is_number(), "{key}");

@@ -62,8 +62,8 @@ pub struct AugmentFlags {
     pub augment_seed: Option<u32>,
 }
 
-/// Texts that a run makes of each where nobody says: see the results.
-const DEFAULT_TEXTS: usize = 2;
+/// Texts that a run makes of each where nobody says, see `docs/RESULTS.md`.
+pub const DEFAULT_TEXTS: usize = 2;
 
 impl AugmentFlags {
     /// Fills in the defaults, but for the number of texts, which is `samples` unless it is given. `None` for no texts at

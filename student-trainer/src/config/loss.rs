@@ -18,13 +18,20 @@ use super::{
 const fn default_kind(task: Task, has_teacher: bool) -> LossKind {
     match (task, has_teacher) {
         (Task::Regression, _) => Mse,
-        (_, true) => CeMse,
+        (Task::SingleLabel, true) => Kl,
+        (Task::MultiLabel, true) => CeMse,
         (_, false) => CrossEntropy,
     }
 }
 
-/// Half for the labels, half for the teacher.
-const ALPHA: f64 = 0.5;
+/// `α`: half for the labels, half for the teacher; but of a text with one label, which the teacher was fine-tuned on, its
+/// answer says more than the label adds (`docs/RESULTS.md`).
+const fn default_alpha(task: Task) -> f64 {
+    match task {
+        Task::SingleLabel => 0.0,
+        Task::MultiLabel | Task::Regression => 0.5,
+    }
+}
 
 /// `T`: for DKD that of the paper's CIFAR-100 experiments, for DIST that of its authors' code.
 const fn default_temperature(kind: LossKind) -> f64 {
@@ -200,7 +207,7 @@ impl TrainOptions {
                 Ok(Balance::Weights { hard, soft: 1.0.into() })
             }
             Mse if task != Task::Regression => Ok(Balance::Alpha(0.0.into())),
-            _ => match *self.alpha.get_or_insert(ALPHA.into()) {
+            _ => match *self.alpha.get_or_insert(default_alpha(task).into()) {
                 Alpha::Entropy => Ok(Balance::Entropy),
                 Alpha::Scheduled(alpha) => {
                     let share = |value| (0.0..=1.0).contains(&value);

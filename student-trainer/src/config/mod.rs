@@ -21,7 +21,7 @@ use lectern::{
 
 use serde_json::Value;
 
-pub use augmentation::{AugmentFlags, Transfer, TransferCounts};
+pub use augmentation::{AugmentFlags, DEFAULT_TEXTS, Transfer, TransferCounts};
 pub use options::{
     CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions,
 };
@@ -88,11 +88,6 @@ pub struct Objective {
 }
 
 impl TrainConfig {
-    /// All settings with defaults filled in, but for those that depend on a task that is not known yet.
-    pub const fn resolved(&self) -> &TrainOptions {
-        &self.resolved
-    }
-
     /// The batches of an epoch, counted from 1, of examples of these lengths, of which there are so many of each kind. Who
     /// asks for rows and who trains on them both ask here, so they agree.
     pub fn batches(
@@ -228,14 +223,14 @@ impl TrainOptions {
             )?,
             min_count: *self.min_count.get_or_insert(2),
             max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
-            epochs: at_least("epochs", *self.epochs.get_or_insert(10), 1)?,
+            epochs: at_least("epochs", *self.epochs.get_or_insert(4), 1)?,
             batch_size: at_least("batch-size", *self.batch_size.get_or_insert(64), 1)?,
             lr: positive("lr", lr)?,
             optimizer,
             clip_norm: positive("clip-norm", *self.clip_norm.get_or_insert(5.0))?,
             patience: self.patience.map(|epochs| at_least("patience", epochs, 1)).transpose()?,
             accumulate: at_least("accumulate", *self.accumulate.get_or_insert(1), 1)?,
-            schedule: *self.schedule.get_or_insert(Decay::Constant),
+            schedule: *self.schedule.get_or_insert(Decay::Cosine),
             warmup: share("warmup", *self.warmup.get_or_insert(0.0))?,
             average: self.resolve_average()?,
             best_by: self.resolve_best_by(),

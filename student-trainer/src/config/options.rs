@@ -162,7 +162,7 @@ pub struct TrainOptions {
     /// Weight of the correlation within a class in `dist` [default: 1]
     #[arg(long, value_name = "GAMMA")]
     pub dist_gamma: Option<f64>,
-    /// Classes that `top-k-kl` tells apart, the teacher's likeliest; the others are one [default: 10]
+    /// Classes that `top-k-kl` tells apart, the teacher's likeliest; the others are one [default: 4]
     #[arg(long, value_name = "K")]
     pub kl_top_k: Option<usize>,
 
@@ -190,7 +190,7 @@ pub struct TrainOptions {
     /// What the averages of adadelta keep of the past in a step [default: 0.95]
     #[arg(long)]
     pub rho: Option<f64>,
-    /// The learning rate after its warm-up [default: constant]
+    /// The learning rate after its warm-up [default: cosine]
     #[arg(long, value_enum)]
     pub schedule: Option<Decay>,
     /// Share of the steps in which the learning rate rises to its peak [default: 0]

@@ -68,7 +68,8 @@ impl<'a> Run<'a> {
             State::default()
         };
         let from = (state.epochs, state.batches);
-        let soft = teachers.map(|ready| ready.start(config, &prepared.order, from)).transpose()?;
+        let soft =
+            teachers.map(|ready| ready.start(config, || prepared.order.after(from))).transpose()?;
         let batches = prepared.order.batches(1).len();
         let total = batches.div_ceil(config.accumulate) * config.epochs;
         let warm_up = (total as f64 * config.warmup).round() as usize;

@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod augmenting;
+mod comparing;
 mod describing;
 mod mistakes;
+mod predicting;
 mod support;
 mod training;
 mod warming;
