@@ -8,5 +8,6 @@ pub mod labels;
 mod prepare;
 mod run_folder;
 mod source;
+mod student;
 pub mod train;
 pub mod warm;

@@ -4,16 +4,17 @@ use anyhow::Context as _;
 use lectern::{
     commands::{Usage, check_free, tokenise},
     data::{SplitFiles, Splits, Task},
-    models::{Family, StudentConfig, bilstm::BiLstmConfig},
-    text::{Tokenizer, Tokens, word_tokenizer},
+    models::{Initial, StudentConfig},
+    text::{Tokenizer, Tokens},
     wire::{RowFormat, TeacherCard},
 };
 
 use crate::{
-    config::{Objective, StudentKind, TrainConfig},
+    config::{Objective, TrainConfig},
     describe::encoding_name,
     labels::SoftLabels,
     source::Source,
+    student::{Coverage, Plan, check_there, plan},
 };
 
 /// A run that has everything it needs.
@@ -30,6 +31,10 @@ pub(crate) struct Prepared {
     pub(crate) soft: Option<SoftLabels>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
+    /// What the student's weights start from.
+    pub(crate) initial: Initial,
+    /// Of pretrained word vectors, where there are any.
+    pub(crate) coverage: Option<Coverage>,
 }
 
 /// Looks at the output folder, reads the files, asks the teacher for its card, builds the tokenizer,
@@ -37,6 +42,7 @@ pub(crate) struct Prepared {
 /// the files are read once it has.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_free(&config.output)?;
+    check_there(&config.student_settings)?;
     let read = |task| Splits::read(files(config, task));
     let open = || {
         let source = config.soft_labels.as_ref();
@@ -57,24 +63,24 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         take_the_teachers_order(&mut data, card)?;
     }
 
-    let tokenizer = if let Some(path) = &config.tokenizer {
-        Tokenizer::from_file(path, config.max_length)?
-    } else {
-        let texts = data.train.iter().flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair));
-        let texts = texts.map(String::as_str);
-        let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
-        Tokenizer::new(words, config.max_length)?
-    };
-    let train_tokens = tokenise(&tokenizer, &data.train, config.max_length)?;
-    let vocabulary = tokenizer.vocabulary_size() as i64;
-    let sizes = match config.student {
-        StudentKind::Bilstm => BiLstmConfig::original(vocabulary),
-        StudentKind::BilstmPaper => BiLstmConfig::paper(vocabulary),
-    };
+    let plan = plan(config, &data.train)?;
+    let train_tokens = tokenise(&plan.tokenizer, &data.train, config.max_length)?;
+    let coverage = plan.coverage(&train_tokens);
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
     let soft = source.map(|source| source.start(config, &data.train, &lengths)).transpose()?;
-    let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { objective, card, data, train_tokens, lengths, soft, tokenizer, model })
+    let Plan { tokenizer, model, initial, .. } = plan;
+    Ok(Prepared {
+        objective,
+        card,
+        data,
+        train_tokens,
+        lengths,
+        soft,
+        tokenizer,
+        model,
+        initial,
+        coverage,
+    })
 }
 
 fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {

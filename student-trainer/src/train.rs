@@ -22,6 +22,7 @@ use crate::{
     prepare::{Prepared, prepare},
     run_folder::RunFolder,
     source::no_soft_label,
+    student::Coverage,
 };
 
 /// What a run came to; `summary.json` of the run folder.
@@ -34,10 +35,11 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     let soft = prepared.soft.take();
     let mut folder = RunFolder::create(config, &prepared.objective, prepared.card.as_ref())?;
     tch::manual_seed(config.seed.into());
-    let student = Student::fresh(
+    let student = Student::initialised(
         prepared.model.clone(),
         prepared.data.labels.clone(),
         prepared.tokenizer.clone(),
+        prepared.initial.shallow_clone(),
         device,
     )?;
     student.save_description(folder.path())?;
@@ -91,6 +93,7 @@ fn finish(
         "dev": scores["dev"],
         "test": scores["test"],
         "parameters": best.parameters().count(),
+        "word_vectors": prepared.coverage.map(Coverage::to_json),
         "wait_share": run.wait_share(),
         "train_seconds": seconds,
         "examples_per_second": run.examples as f64 / seconds.max(1e-9),

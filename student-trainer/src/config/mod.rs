@@ -1,6 +1,7 @@
 //! One run's configuration: flags over a TOML file over defaults, checked once.
 
 mod options;
+mod student;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,11 @@ use lectern::{
     wire::RowFormat,
 };
 
-pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions};
+pub use options::{EncodingOption, LossKind, OnMissing, OptimizerName, TrainOptions};
+pub use student::{
+    Input, PairReading, Shape, StudentKind, StudentSettings, VectorsMode, WordOption,
+    WordVectorFile,
+};
 
 use crate::labels::{LabelError, TeacherUrl};
 
@@ -75,9 +80,7 @@ pub struct TrainConfig {
     pub format: RowFormat,
     pub label_memory: u64,
     pub student: StudentKind,
-    pub tokenizer: Option<PathBuf>,
-    pub vocabulary_size: usize,
-    pub min_count: usize,
+    pub student_settings: StudentSettings,
     pub max_length: usize,
     pub epochs: usize,
     pub batch_size: usize,
@@ -152,13 +155,7 @@ impl TrainOptions {
             format: self.resolve_format()?,
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
             student: *self.student.get_or_insert(StudentKind::Bilstm),
-            tokenizer: self.tokenizer.clone(),
-            vocabulary_size: at_least(
-                "vocabulary-size",
-                *self.vocabulary_size.get_or_insert(30_000),
-                3,
-            )?,
-            min_count: *self.min_count.get_or_insert(2),
+            student_settings: self.resolve_student()?,
             max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
             epochs: at_least("epochs", *self.epochs.get_or_insert(10), 1)?,
             batch_size: at_least("batch-size", *self.batch_size.get_or_insert(64), 1)?,

@@ -5,6 +5,7 @@
 
 mod describing;
 mod mistakes;
+mod students;
 mod support;
 mod training;
 mod warming;
