@@ -172,6 +172,14 @@ impl Classifier for Student {
         self.device
     }
 
+    /// Each step of a recurrence has work for one token of each example only; there must be many of them.
+    fn batch_tokens(&self) -> usize {
+        match self.config.family {
+            Family::Transformer(_) => 512,
+            _ => 4096,
+        }
+    }
+
     fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
         self.model.logits(batch, false)
     }

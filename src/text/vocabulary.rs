@@ -87,7 +87,7 @@ impl WordCounts {
         let processor = TemplateProcessing::builder()
             .try_single("$A:0")
             .and_then(|builder| builder.try_pair("$A:0 $B:1"))
-            .map_err(|cause| TextError::Text(cause.to_string()))?
+            .map_err(TextError::Text)?
             .build()
             .map_err(|cause| TextError::Text(cause.to_string()))?;
         tokenizer.with_post_processor(Some(processor));

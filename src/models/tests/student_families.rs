@@ -134,6 +134,14 @@ fn a_model_laid_out_for_inference_gives_the_same_answers_in_any_order_and_width(
             let wide = TokenBatch::padded(&tokens, 19).unwrap();
             assert_close(&name, &model.logits(&wide, false).unwrap(), &logits);
         }
+        // Enough examples to be shared out over threads.
+        tch::set_num_threads(3);
+        let many = 13;
+        let tokens: Vec<&Tokens> = rows.iter().map(|(tokens, _)| tokens).collect();
+        let logits: Vec<f64> = rows.iter().flat_map(|(_, row)| row.clone()).collect();
+        let batch = TokenBatch::new(&tokens.repeat(many), Device::Cpu).unwrap();
+        assert_close(&name, &model.logits(&batch, false).unwrap(), &logits.repeat(many));
+        assert_eq!(tch::get_num_threads(), 3, "{name}");
     }
 }
 
