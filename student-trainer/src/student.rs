@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use lectern::{
     commands::Usage,
     data::Example,
@@ -161,7 +161,7 @@ fn vectors<'a>(
     wanted: impl Iterator<Item = &'a str>,
 ) -> anyhow::Result<Option<WordVectors>> {
     let Some(WordVectorFile { path, words }) = &settings.vectors else { return Ok(None) };
-    let vectors = read_vectors(path, words.as_deref(), wanted).context("--vectors")?;
+    let vectors = read_vectors(path, words.as_deref(), wanted)?;
     ensure!(
         !vectors.is_empty(),
         "--vectors {}: has none of the words of the training texts; is it of their language?",

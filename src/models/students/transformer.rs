@@ -235,7 +235,10 @@ impl StudentModel for Transformer {
 mod tests {
     use std::path::PathBuf;
 
-    use super::*;
+    use super::{
+        super::super::{folder::write_text, write_weights},
+        *,
+    };
 
     fn fixture(name: &str) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -248,53 +251,74 @@ mod tests {
         (model, from.tokenizer)
     }
 
-    #[test]
-    fn chosen_layers_compute_what_they_computed_in_the_whole_encoder() {
-        for (name, layers) in [
-            ("bert/encoder_no_pooler", vec![1]),
-            ("families/roberta", vec![1]),
-            ("families/xlm_roberta", vec![1, 0]),
-            ("families/mpnet", vec![1]),
-            ("families/distilbert", vec![1, 1]),
-            ("families/electra", vec![0]),
-            ("deberta/encoder", vec![1]),
-            ("xlnet/encoder", vec![1]),
-            ("modernbert/encoder", vec![0, 2]),
-        ] {
-            let folder = fixture(name);
-            let from = TransformerConfig::from_folder(&folder, &layers, 12, 0.0).unwrap();
-            let (small, tokenizer) = built(from);
-            let config: Value = read_json(&folder.join("config.json")).unwrap();
-            let whole = architecture(&folder, &config).unwrap();
-            let prefix = whole.facts().prefix;
-            let (path, tensors) = find_weights(&folder).unwrap();
-            let builder =
-                Builder::from_weights(canonical_names(tensors, prefix), &path, Device::Cpu);
-            let whole = whole.build(&builder).unwrap();
-            let tokens = ["the film is good", "the"].map(|t| tokenizer.encode(t, None).unwrap());
-            let batch = TokenBatch::new(&[&tokens[0], &tokens[1]], Device::Cpu).unwrap();
-            let mut expected = whole.embed(&batch, 0.0).unwrap();
-            for layer in layers {
-                expected = whole.layers(layer..layer + 1, expected, &batch, 0.0).unwrap();
-            }
-            let found = small.encoder.forward(&batch, 0.0).unwrap();
-            // Rows of padding have no meaning.
-            for (row, tokens) in (0..).zip(&tokens) {
-                let part = |x: &Tensor| x.get(row).narrow(0, 0, tokens.len() as i64);
-                let difference = (part(&found) - part(&expected)).abs().max().double_value(&[]);
-                assert!(difference < 1e-5, "{name}: {difference}");
-            }
+    /// Compares the states of an encoder of these layers with those of the whole one's layers `then`.
+    fn assert_chosen(folder: &Path, layers: &[usize], then: &[usize]) {
+        let from = TransformerConfig::from_folder(folder, layers, 12, 0.0).unwrap();
+        let (small, tokenizer) = built(from);
+        let config: Value = read_json(&folder.join("config.json")).unwrap();
+        let whole = architecture(folder, &config).unwrap();
+        let prefix = whole.facts().prefix;
+        let (path, tensors) = find_weights(folder).unwrap();
+        let builder = Builder::from_weights(canonical_names(tensors, prefix), &path, Device::Cpu);
+        let whole = whole.build(&builder).unwrap();
+        let tokens = ["the film is good", "the"].map(|t| tokenizer.encode(t, None).unwrap());
+        let batch = TokenBatch::new(&[&tokens[0], &tokens[1]], Device::Cpu).unwrap();
+        let mut expected = whole.embed(&batch, 0.0).unwrap();
+        for &layer in then {
+            expected = whole.layers(layer..layer + 1, expected, &batch, 0.0).unwrap();
+        }
+        let found = small.encoder.forward(&batch, 0.0).unwrap();
+        // Rows of padding have no meaning.
+        for (row, tokens) in (0..).zip(&tokens) {
+            let part = |x: &Tensor| x.get(row).narrow(0, 0, tokens.len() as i64);
+            let difference = (part(&found) - part(&expected)).abs().max().double_value(&[]);
+            assert!(difference < 1e-5, "{}: {difference}", folder.display());
         }
     }
 
     #[test]
-    fn an_encoder_whose_layers_are_one_is_shortened_and_others_must_have_the_layer() {
+    fn chosen_layers_compute_what_they_computed_in_the_whole_encoder() {
+        for (name, layers) in [
+            ("bert/encoder_no_pooler", [1].as_slice()),
+            ("families/roberta", &[1]),
+            ("families/xlm_roberta", &[1, 0]),
+            ("families/mpnet", &[1]),
+            ("families/distilbert", &[1, 1]),
+            ("families/electra", &[0]),
+            ("deberta/encoder", &[1]),
+            ("xlnet/encoder", &[1]),
+            ("modernbert/encoder", &[0, 2]),
+        ] {
+            assert_chosen(&fixture(name), layers, layers);
+        }
+    }
+
+    #[test]
+    fn an_encoder_whose_layers_are_all_one_is_shortened() {
+        let folder = tempfile::tempdir().unwrap();
+        let albert = fixture("families/albert");
+        let (_, tensors) = find_weights(&albert).unwrap();
+        let first: Vec<_> =
+            tensors.iter().filter(|(name, _)| !name.contains("albert_layer_groups.1.")).collect();
+        let first = first.into_iter().map(|(name, tensor)| (name.as_str(), tensor));
+        write_weights(&folder.path().join("model.safetensors"), first).unwrap();
+        let mut config: Value = read_json(&albert.join("config.json")).unwrap();
+        config["num_hidden_groups"] = json!(1);
+        write_text(folder.path(), "config.json", &config.to_string()).unwrap();
+        let tokenizer = std::fs::read_to_string(albert.join("tokenizer.json")).unwrap();
+        write_text(folder.path(), "tokenizer.json", &tokenizer).unwrap();
+        assert_chosen(folder.path(), &[0, 3], &[0, 1]);
+    }
+
+    #[test]
+    fn layers_that_cannot_be_taken_are_refused() {
         let refused = |name: &str, layers: &[usize]| {
             let from = TransformerConfig::from_folder(&fixture(name), layers, 12, 0.0);
             from.unwrap_err().to_string()
         };
         let error = refused("families/roberta", &[0, 2]);
         assert!(error.contains("config.json: --layers: it has no layer 2, only 0 to 1"), "{error}");
+        assert!(refused("families/albert", &[0]).contains("share parameters in groups"));
         assert!(refused("modernbert/encoder", &[1]).contains("must begin with 0"));
         assert!(refused("families/roberta", &[]).contains("name some of its layers 0 to 1"));
     }
