@@ -75,6 +75,11 @@ impl Linear {
         Ok(Self { weight, bias, product: Product::Plain })
     }
 
+    /// Numbers that come out.
+    pub(super) fn outputs(&self) -> i64 {
+        self.bias.size()[0]
+    }
+
     /// The same layer elsewhere. Of a trained layer.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
         let (weight, bias) = (self.weight.f_to_device(device)?, self.bias.f_to_device(device)?);

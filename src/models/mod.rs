@@ -4,7 +4,6 @@
 mod activation;
 mod arithmetic;
 mod batch;
-pub mod bilstm;
 mod classifier;
 mod encoder_folder;
 mod encoders;
@@ -20,6 +19,7 @@ mod permutation_lm;
 mod pickle;
 mod served;
 mod student;
+pub mod students;
 mod teacher;
 mod teacher_config;
 #[cfg(test)]
@@ -39,7 +39,8 @@ pub use served::{
     ModelFiles, Reader, ServedModel, TextGcn, TextGcnAnswers, TextGcnConfig, TorchScript,
     TorchScriptFiles,
 };
-pub use student::{BEST_WEIGHTS, Family, LAST_WEIGHTS, Student, StudentConfig};
+pub use student::{BEST_WEIGHTS, LAST_WEIGHTS, Student, StudentConfig};
+pub use students::{Family, Initial, bilstm};
 pub use teacher::{Teacher, TeacherSettings};
 pub use weights::{INDEX_SUFFIX, WEIGHTS, read_weights, shard_names, weight_bytes, write_weights};
 

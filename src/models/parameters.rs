@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::{Path, PathBuf},
 };
@@ -34,6 +34,8 @@ pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
     /// The names as the model took them while it was built.
     built: Vec<String>,
+    /// Those that training leaves as they are.
+    fixed: BTreeSet<String>,
     /// Values in tensors that were released.
     released: usize,
 }
@@ -50,9 +52,11 @@ impl Parameters {
         self.built.iter().map(String::as_str)
     }
 
-    /// Number of values in all tensors, released ones included.
+    /// Number of trained values: those of all tensors, released ones included, but not of
+    /// [fixed](Builder::fixed) ones.
     pub fn count(&self) -> usize {
-        self.released + self.tensors.values().map(Tensor::numel).sum::<usize>()
+        let trained = self.iter().filter(|(name, _)| !self.fixed.contains(*name));
+        self.released + trained.map(|(_, tensor)| tensor.numel()).sum::<usize>()
     }
 
     /// Lets go of every tensor and keeps their number. A model that is served in another layout would
@@ -61,10 +65,11 @@ impl Parameters {
         *self = Self { released: self.count(), ..Self::default() };
     }
 
-    /// Makes exactly the tensors whose names `wanted` accepts trainable.
+    /// Makes exactly the tensors whose names `wanted` accepts trainable, [fixed](Builder::fixed) ones never.
     pub fn set_trainable(&self, wanted: impl Fn(&str) -> bool) -> Result<(), ModelError> {
         for (name, tensor) in self.iter() {
-            let _same = tensor.f_set_requires_grad(wanted(name))?;
+            let trained = wanted(name) && !self.fixed.contains(name);
+            let _same = tensor.f_set_requires_grad(trained)?;
         }
         Ok(())
     }
@@ -163,6 +168,12 @@ impl Builder {
             built.built.push(name.to_owned());
         }
         Ok(tensor)
+    }
+
+    /// The same of a parameter that is saved and never trained.
+    pub fn fixed(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
+        self.built.borrow_mut().fixed.insert(name.to_owned());
+        self.get(name, shape, init)
     }
 
     /// A parameter of `shape` that the model took before, sharing its memory: one that is used in two places.

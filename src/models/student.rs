@@ -1,26 +1,29 @@
 //! A student: a small model with its tokenizer and labels, complete in one run folder.
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use super::{
-    Builder, Classifier, ModelError, Parameters, TokenBatch,
-    bilstm::{BiLstm, BiLstmConfig},
+    Builder, Classifier, Family, Initial, ModelError, Parameters, TokenBatch,
     folder::{malformed, read_json, write_text},
+    students::StudentModel,
     weights::{read_weights, write_weights},
 };
 use crate::{
     data::{LabelSet, Task},
-    text::{TextError, Tokenizer, Tokens},
+    text::{Segmentation, TextError, Tokenizer, Tokens},
 };
 
 /// What a student is built from; with its task `model.json` of a run folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StudentConfig {
     /// Longest input in tokens.
     pub max_length: usize,
+    /// What cuts texts into words before the tokenizer sees them.
+    #[serde(default, skip_serializing_if = "Segmentation::is_none")]
+    pub segmentation: Segmentation,
     /// Family and sizes.
     #[serde(flatten)]
     pub family: Family,
@@ -33,22 +36,6 @@ struct Description {
     task: Task,
     #[serde(flatten)]
     config: StudentConfig,
-}
-
-/// The families of students.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "family", rename_all = "lowercase")]
-pub enum Family {
-    /// See [`bilstm`](super::bilstm).
-    BiLstm(BiLstmConfig),
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::BiLstm(sizes) => write!(f, "bilstm, {sizes}"),
-        }
-    }
 }
 
 /// File names of a student in its run folder.
@@ -64,7 +51,7 @@ pub const LAST_WEIGHTS: &str = "last.safetensors";
 #[derive(Debug)]
 pub struct Student {
     config: StudentConfig,
-    model: BiLstm,
+    model: Box<dyn StudentModel>,
     labels: LabelSet,
     tokenizer: Tokenizer,
     parameters: Parameters,
@@ -79,19 +66,35 @@ impl Student {
         tokenizer: Tokenizer,
         device: Device,
     ) -> Result<Self, ModelError> {
-        Self::build(config, labels, tokenizer, Builder::fresh(device), device, true)
+        Self::initialised(config, labels, tokenizer, Initial::default(), device)
     }
 
-    /// Reads the best weights of a run folder, and nothing outside it.
+    /// A student that starts from the tensors of `initial`, what these lack from libtorch's random state.
+    pub fn initialised(
+        config: StudentConfig,
+        labels: LabelSet,
+        tokenizer: Tokenizer,
+        initial: Initial,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        let source = Path::new("what the student starts from");
+        let builder = Builder::from_weights(initial.0, source, device);
+        Self::build(config, labels, tokenizer, builder, device, true)
+    }
+
+    /// Reads the best weights of a run folder, and nothing outside it, for inference: what can be computed
+    /// before any text is seen has been. Such a student is not trained.
     pub fn load(run: &Path, device: Device) -> Result<Self, ModelError> {
         let Description { task, config } = read_json(&run.join(CONFIG))?;
         let path = run.join(LABELS);
         let labels = LabelSet::of_task(task, read_json(&path)?)
             .map_err(|cause| malformed(&path, cause.to_string()))?;
-        let tokenizer = Tokenizer::from_file(&run.join(TOKENIZER), config.max_length)?;
+        let tokenizer = Tokenizer::from_file(&run.join(TOKENIZER), config.max_length)?
+            .with_segmentation(config.segmentation);
         let path = run.join(BEST_WEIGHTS);
         let builder = Builder::from_weights(read_weights(&path)?, &path, device);
-        Self::build(config, labels, tokenizer, builder, device, false)
+        let student = Self::build(config, labels, tokenizer, builder, device, false)?;
+        Ok(Self { model: student.model.prepared(device)?, ..student })
     }
 
     /// The task of a finished student, before anything else of it is read.
@@ -107,8 +110,7 @@ impl Student {
         device: Device,
         fresh: bool,
     ) -> Result<Self, ModelError> {
-        let Family::BiLstm(sizes) = config.family;
-        let model = BiLstm::new(&builder, sizes, labels.len(), fresh)?;
+        let model = config.family.build(&builder, labels.len(), fresh)?;
         let parameters = builder.finish()?;
         Ok(Self { config, model, labels, tokenizer, parameters, device })
     }
@@ -168,6 +170,14 @@ impl Classifier for Student {
 
     fn device(&self) -> Device {
         self.device
+    }
+
+    /// Each step of a recurrence has work for one token of each example only; there must be many of them.
+    fn batch_tokens(&self) -> usize {
+        match self.config.family {
+            Family::Transformer(_) => 512,
+            _ => 4096,
+        }
     }
 
     fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {

@@ -93,6 +93,14 @@ pub enum TextError {
         /// The beginning of the text.
         text: String,
     },
+    /// Word vectors that cannot be read.
+    #[error("{path}: {cause}")]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        cause: String,
+    },
     /// The tokenizer refused a text.
     #[error("text cannot be tokenised: {0}")]
     Text(String),

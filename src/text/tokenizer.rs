@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokenizers::{TruncationParams, TruncationStrategy};
 
-use super::{TextError, error::read, folder};
+use super::{Segmentation, TextError, error::read, folder, vocabulary::PADDING};
 
 /// One example as a model reads it: special tokens in place, truncated, not padded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,6 +35,7 @@ impl Tokens {
 pub struct Tokenizer {
     pub(super) inner: tokenizers::Tokenizer,
     pub(super) json: String,
+    segmentation: Segmentation,
 }
 
 impl Tokenizer {
@@ -71,7 +72,41 @@ impl Tokenizer {
             }))
             .map_err(failed)?;
         let json = inner.to_string(false).map_err(failed)?;
-        Ok(Self { inner, json })
+        Ok(Self { inner, json, segmentation: Segmentation::None })
+    }
+
+    /// The same, and texts are cut into words before. Not part of [`json`](Self::json): who saves the tokenizer
+    /// saves the segmentation with it.
+    #[must_use]
+    pub fn with_segmentation(self, segmentation: Segmentation) -> Self {
+        Self { segmentation, ..self }
+    }
+
+    /// What cuts texts into words before.
+    pub const fn segmentation(&self) -> Segmentation {
+        self.segmentation
+    }
+
+    /// Every token by its id; an id without a token has an empty one.
+    pub fn vocabulary(&self) -> Vec<String> {
+        let mut tokens = vec![String::new(); self.vocabulary_size()];
+        for (token, id) in self.inner.get_vocab(true) {
+            if let Some(place) = tokens.get_mut(id as usize) {
+                *place = token;
+            }
+        }
+        tokens
+    }
+
+    /// The ids of special tokens and of padding, in order.
+    pub fn special_ids(&self) -> Vec<usize> {
+        let added = self.inner.get_added_tokens_decoder();
+        let mut ids: Vec<usize> =
+            added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id as usize).collect();
+        ids.extend(self.id_of(PADDING).map(|id| id as usize));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// The whole tokenizer as `tokenizer.json` holds it, truncation included; part of a fingerprint.
@@ -91,7 +126,8 @@ impl Tokenizer {
 
     /// Tokenises one example, with the special tokens that the model was trained with.
     pub fn encode(&self, text: &str, text_pair: Option<&str>) -> Result<Tokens, TextError> {
-        let encoded = match text_pair {
+        let text = self.segmentation.apply(text);
+        let encoded = match text_pair.map(|pair| self.segmentation.apply(pair)) {
             None => self.inner.encode_fast(text, true),
             Some(pair) => self.inner.encode_fast((text, pair), true),
         }

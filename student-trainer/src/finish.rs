@@ -17,6 +17,7 @@ use crate::{
     prepare::Prepared,
     run::Run,
     run_folder::{RunFolder, SUMMARY},
+    student::Coverage,
     teachers::Teachers,
     train::Summary,
 };
@@ -78,6 +79,7 @@ pub(crate) fn finish(
         "weights_bytes": weights.len(),
         "predict_examples_per_second": per_second,
         "train": prepared.order.counts(),
+        "word_vectors": prepared.coverage.map(Coverage::to_json),
         "wait_share": state.wait_share(),
         "train_seconds": state.seconds,
         "examples_per_second": state.examples as f64 / state.seconds.max(1e-9),

@@ -16,6 +16,7 @@ mod run;
 mod run_folder;
 mod seeds;
 mod source;
+mod student;
 pub mod sweep;
 mod teachers;
 pub mod train;

@@ -3,17 +3,18 @@
 use anyhow::Context as _;
 use lectern::{
     commands::{Usage, check_output, tokenise},
-    data::{SplitFiles, Splits, Task},
-    models::{Family, StudentConfig, bilstm::BiLstmConfig},
-    text::{Tokenizer, Tokens, word_tokenizer},
+    data::{Example, SplitFiles, Splits, Task},
+    models::{Initial, StudentConfig},
+    text::{Tokenizer, Tokens},
     wire::{RowFormat, TeacherCard},
 };
 
 use crate::{
-    config::{Objective, StudentKind, TrainConfig},
+    config::{Objective, TrainConfig},
     describe::encoding_name,
     order::Order,
     run_folder::SUMMARY,
+    student::{Coverage, Plan, check_there, plan},
     teachers::{self, Ready},
     transfer::{add_transfer, read_texts},
 };
@@ -34,6 +35,10 @@ pub(crate) struct Prepared {
     pub(crate) teachers: Option<Ready>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
+    /// What the student's weights start from.
+    pub(crate) initial: Initial,
+    /// Of pretrained word vectors, where there are any.
+    pub(crate) coverage: Option<Coverage>,
 }
 
 /// Looks at the output folder, reads the files, asks the teacher for its card, builds the tokenizer: the
@@ -41,6 +46,7 @@ pub(crate) struct Prepared {
 /// the files are read once it has.
 pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     check_output(&config.output, config.resume, "run", SUMMARY)?;
+    check_there(&config.student_settings)?;
     let texts = read_texts(config)?;
     let read = |task| Splits::read(files(config, task));
     let (objective, mut data, sources, cards);
@@ -63,30 +69,28 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
         take_the_teachers_order(&mut data, first)?;
     }
 
-    let counts = add_transfer(config, objective.augmentation.as_ref(), &mut data.train, texts)?;
-    let mut tokenizer = if let Some(path) = &config.tokenizer {
-        Tokenizer::from_file(path, config.max_length)?
-    } else {
-        let texts = counts.found(&data.train);
-        let texts = texts.flat_map(|e| std::iter::once(&e.text).chain(&e.text_pair));
-        let texts = texts.map(String::as_str);
-        let words = word_tokenizer(texts, config.min_count, config.vocabulary_size)?;
-        Tokenizer::new(words, config.max_length)?
-    };
-    if let Some(augmentation) = &objective.augmentation {
-        tokenizer = tokenizer.with_mask(&augmentation.mask_token)?;
-    }
-    let train_tokens = tokenise(&tokenizer, &data.train, config.max_length)?;
-    let vocabulary = tokenizer.vocabulary_size() as i64;
-    let sizes = match config.student {
-        StudentKind::Bilstm => BiLstmConfig::original(vocabulary),
-        StudentKind::BilstmPaper => BiLstmConfig::paper(vocabulary),
-    };
+    let augmentation = objective.augmentation.as_ref();
+    let counts = add_transfer(config, augmentation, &mut data.train, texts)?;
+    let found: Vec<&Example> = counts.found(&data.train).collect();
+    let plan = plan(config, &found, augmentation.map(|a| a.mask_token.as_str()))?;
+    let train_tokens = tokenise(&plan.tokenizer, &data.train, config.max_length)?;
+    let coverage = plan.coverage(&train_tokens);
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
     let teachers = teachers::check(sources, config, &data.train)?;
     let order = Order::new(config, lengths, counts);
-    let model = StudentConfig { max_length: config.max_length, family: Family::BiLstm(sizes) };
-    Ok(Prepared { objective, cards, data, order, train_tokens, teachers, tokenizer, model })
+    let Plan { tokenizer, model, initial, .. } = plan;
+    Ok(Prepared {
+        objective,
+        cards,
+        data,
+        order,
+        train_tokens,
+        teachers,
+        tokenizer,
+        model,
+        initial,
+        coverage,
+    })
 }
 
 pub(crate) fn files(config: &TrainConfig, task: Task) -> SplitFiles<'_> {

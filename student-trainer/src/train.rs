@@ -35,10 +35,11 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         claim_folder(&config.output)?;
     }
     tch::manual_seed(config.seed.into());
-    let student = Student::fresh(
+    let student = Student::initialised(
         prepared.model.clone(),
         prepared.data.labels.clone(),
         prepared.tokenizer.clone(),
+        prepared.initial.shallow_clone(),
         device,
     )?;
     student.parameters().set_trainable(|_| true)?;

@@ -52,6 +52,10 @@ impl Classifier for ServedStudent {
         self.student.device()
     }
 
+    fn batch_tokens(&self) -> usize {
+        self.student.batch_tokens()
+    }
+
     fn logits(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
         self.student.logits(batch)
     }

@@ -6,6 +6,7 @@ mod folders;
 mod language_models;
 mod relative;
 mod serving;
+mod student_families;
 mod students;
 
 use std::{fs, path::PathBuf};

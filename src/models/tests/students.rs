@@ -10,6 +10,7 @@ use super::{
         Builder, TokenBatch,
         bilstm::{BiLstm, BiLstmConfig, Head},
         read_weights,
+        students::Table,
     },
     assert_close, fixtures,
 };
@@ -39,8 +40,12 @@ fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
     let expected: ExpectedStudent = serde_json::from_str(&text).unwrap();
     let path = fixtures().join("student.safetensors");
     let builder = Builder::from_weights(read_weights(&path).unwrap(), &path, Device::Cpu);
-    let config =
-        BiLstmConfig { vocabulary: 50, embedding: 8, hidden: 6, inner: 5, head: Head::MaxOverTime };
+    let config = BiLstmConfig {
+        table: Table::tuned(50, 8),
+        hidden: 6,
+        inner: 5,
+        ..BiLstmConfig::original(0)
+    };
     let model = BiLstm::new(&builder, config, 3, false).unwrap();
     let parameters = builder.finish().unwrap();
     parameters.set_trainable(|_| true).unwrap();
@@ -74,7 +79,8 @@ fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
 fn padding_never_changes_a_students_answer() {
     for head in [Head::MaxOverTime, Head::LastStates] {
         let builder = Builder::fresh(Device::Cpu);
-        let config = BiLstmConfig { vocabulary: 20, embedding: 8, hidden: 6, inner: 5, head };
+        let table = Table::tuned(20, 8);
+        let config = BiLstmConfig { table, hidden: 6, inner: 5, head, ..BiLstmConfig::original(0) };
         let model = BiLstm::new(&builder, config, 3, true).unwrap();
         let tokens = |ids: &[i64]| Tokens {
             ids: ids.to_vec(),

@@ -5,6 +5,7 @@ mod loss;
 mod one_or_many;
 mod optimizer;
 mod options;
+mod student;
 mod teachers;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,10 @@ use lectern::{
 use serde_json::Value;
 
 pub use augmentation::{AugmentFlags, DEFAULT_TEXTS, Transfer, TransferCounts};
-pub use options::{
-    CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName, StudentKind, TrainOptions,
+pub use options::{CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName, TrainOptions};
+pub use student::{
+    Input, PairReading, Shape, StudentKind, StudentSettings, VectorsMode, WordOption,
+    WordVectorFile,
 };
 pub use teachers::{Combine, LabelSource};
 
@@ -49,9 +52,7 @@ pub struct TrainConfig {
     pub label_memory: u64,
     pub transfer: Transfer,
     pub student: StudentKind,
-    pub tokenizer: Option<PathBuf>,
-    pub vocabulary_size: usize,
-    pub min_count: usize,
+    pub student_settings: StudentSettings,
     pub max_length: usize,
     pub epochs: usize,
     pub batch_size: usize,
@@ -215,13 +216,7 @@ impl TrainOptions {
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
             transfer: self.resolve_transfer()?,
             student: *self.student.get_or_insert(StudentKind::Bilstm),
-            tokenizer: self.tokenizer.clone(),
-            vocabulary_size: at_least(
-                "vocabulary-size",
-                *self.vocabulary_size.get_or_insert(30_000),
-                3,
-            )?,
-            min_count: *self.min_count.get_or_insert(2),
+            student_settings: self.resolve_student()?,
             max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
             epochs: at_least("epochs", *self.epochs.get_or_insert(4), 1)?,
             batch_size: at_least("batch-size", *self.batch_size.get_or_insert(64), 1)?,

@@ -16,7 +16,10 @@ use lectern::{
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::one_or_many;
+use super::{
+    one_or_many,
+    student::{PairReading, StudentKind, VectorsMode, WordOption},
+};
 
 /// The settings of a run as flags and as keys of the TOML file, all optional; the same names in both.
 #[skip_serializing_none]
@@ -116,18 +119,68 @@ pub struct TrainOptions {
     /// The model [default: bilstm]
     #[arg(long, value_enum)]
     pub student: Option<StudentKind>,
-    /// A tokenizer.json to use [default: the words of the training file]
-    #[arg(long, value_name = "FILE")]
+    /// Numbers of a word vector [default: 300; fasttext 100; those of --vectors]
+    #[arg(long, value_name = "NUMBERS")]
+    pub embedding: Option<i64>,
+    /// Units of a recurrent layer in each direction [default: bilstm 300; bilstm-paper, bigru 150]
+    #[arg(long, value_name = "UNITS")]
+    pub hidden: Option<i64>,
+    /// Units of the ReLU layer [default: bilstm, average 192; bilstm-paper, bigru 200]
+    #[arg(long, value_name = "UNITS")]
+    pub inner: Option<i64>,
+    /// Filters of a convolution, in textcnn of each width [default: textcnn 100, dpcnn 250]
+    #[arg(long, value_name = "FILTERS")]
+    pub filters: Option<i64>,
+    /// Tokens that the filters of textcnn see [default: 3,4,5]
+    #[arg(long, value_name = "TOKENS", value_delimiter = ',')]
+    pub filter_widths: Option<Vec<i64>>,
+    /// Recurrent layers, or blocks of dpcnn, all but the first of which halve the text [default: 1; dpcnn 4]
+    #[arg(long, value_name = "LAYERS")]
+    pub num_layers: Option<usize>,
+    /// Vectors that the bigrams of fasttext share by their hash [default: 100000]
+    #[arg(long, value_name = "VECTORS")]
+    pub buckets: Option<i64>,
+    /// Probability of dropout in the student [default: 0; textcnn, dpcnn 0.5; transformer 0.1]
+    #[arg(long, value_name = "P")]
+    pub student_dropout: Option<f64>,
+    /// How a recurrent student reads pairs of texts: apart, to compare them, or one after the other [default: compare]
+    #[arg(long, value_enum)]
+    pub pairs: Option<PairReading>,
+    /// Hugging Face folder of the encoder whose layers a transformer starts with; its tokenizer is used too
+    #[arg(long, value_name = "DIR")]
+    pub init_from: Option<PathBuf>,
+    /// Which layers of --init-from, counted from 0, become the transformer's
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    pub layers: Option<Vec<usize>>,
+    /// A tokenizer.json, or a model's folder whose tokenizer to use [default: the words of the training file]
+    #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
+    /// What a word is where no tokenizer says it [default: unicode]
+    #[arg(long, value_enum)]
+    pub words: Option<WordOption>,
     /// Words in a vocabulary built from the training file, at most [default: 30000]
     #[arg(long, value_name = "WORDS")]
     pub vocabulary_size: Option<usize>,
-    /// How often a word must occur to enter that vocabulary [default: 2]
+    /// How often a word must occur to enter that vocabulary; words of --vectors always do [default: 2]
     #[arg(long, value_name = "COUNT")]
     pub min_count: Option<usize>,
     /// Longest input in tokens; the rest of a text is cut off [default: 128]
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,
+    /// Pretrained word vectors: word2vec as text or binary, `GloVe`, fastText .vec or .bin, or an .npy table
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// The words of an .npy table of --vectors, one a line
+    #[arg(long, value_name = "FILE")]
+    pub vectors_words: Option<PathBuf>,
+    /// What training does to given word vectors: leaves them, changes them, or has one of each [default: tuned;
+    /// bilstm-paper with --vectors both, as the paper]
+    #[arg(long, value_enum)]
+    pub vectors_mode: Option<VectorsMode>,
+    /// Hugging Face folder of an encoder whose tokenizer to use and whose word embeddings to start from, made as
+    /// narrow as --embedding by their principal components
+    #[arg(long, value_name = "DIR")]
+    pub init_embeddings: Option<PathBuf>,
 
     /// What to learn from [default: ce-mse with a teacher, cross-entropy without; of a regression mse]
     #[arg(long, value_enum)]
@@ -254,16 +307,6 @@ impl From<EncodingOption> for Encoding {
             EncodingOption::TopK => Self::TopK,
         }
     }
-}
-
-/// The students there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StudentKind {
-    /// Embedding 300, BiLSTM 300, linear 192, ReLU, scores, maximum over time
-    Bilstm,
-    /// Tang et al. 2019: embedding 300, BiLSTM 150, last states, linear 200, ReLU, scores
-    BilstmPaper,
 }
 
 /// How the rows of several teachers become one.

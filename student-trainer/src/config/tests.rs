@@ -49,6 +49,33 @@ fn the_resolved_configuration_reads_back_as_the_same_run() {
 }
 
 #[test]
+fn every_student_reads_back_with_its_own_settings_alone() {
+    let some = |student| TrainOptions { student: Some(student), ..minimal() };
+    for options in [
+        some(StudentKind::Bilstm),
+        TrainOptions { vectors: Some("vectors.txt".into()), ..some(StudentKind::BilstmPaper) },
+        TrainOptions { pairs: Some(PairReading::Join), ..some(StudentKind::Bigru) },
+        TrainOptions { filter_widths: Some(vec![2, 7]), ..some(StudentKind::Textcnn) },
+        some(StudentKind::Dpcnn),
+        some(StudentKind::Fasttext),
+        TrainOptions { init_embeddings: Some("folder".into()), ..some(StudentKind::Average) },
+        TrainOptions {
+            init_from: Some("folder".into()),
+            layers: Some(vec![0, 2]),
+            ..some(StudentKind::Transformer)
+        },
+    ] {
+        let config = options.resolve().unwrap();
+        let again = config.resolved.clone().resolve().unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+    }
+    let twice = TrainOptions { filter_widths: Some(vec![3, 3]), ..some(StudentKind::Textcnn) };
+    assert!(refused(twice).contains("--filter-widths"));
+    let none = TrainOptions { embedding: Some(-1), ..minimal() };
+    assert!(refused(none).contains("--embedding 0: must be at least 1"));
+}
+
+#[test]
 fn a_source_of_soft_labels_is_a_server_or_a_parquet_file() {
     let source = |teacher: Option<&str>, labels: Option<&str>| {
         LabelSource::from_flags(teacher, labels.map(Path::new))

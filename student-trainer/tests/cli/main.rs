@@ -8,6 +8,7 @@ mod comparing;
 mod describing;
 mod mistakes;
 mod predicting;
+mod students;
 mod support;
 mod training;
 mod warming;

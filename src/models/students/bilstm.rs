@@ -1,0 +1,57 @@
+//! BiLSTM students: the one of Tang et al. 2019 (arXiv 1903.12136, section 3.1) and the one of the
+//! repository that Lectern grew from, which takes the maximum over per-token scores.
+
+use tch::{Device, Tensor};
+
+use super::{
+    super::{Builder, ModelError, TokenBatch},
+    StudentModel,
+    recurrent::{Cell, Recurrent},
+};
+
+pub use super::recurrent::{Head, RecurrentConfig as BiLstmConfig};
+
+impl BiLstmConfig {
+    /// The original repository's: 300, 300, 192, maximum over time.
+    pub const fn original(vocabulary: i64) -> Self {
+        Self::new(vocabulary, [300, 300, 192], Head::MaxOverTime)
+    }
+
+    /// Tang et al. 2019, section 4.2: 300, 150, 200, last states.
+    pub const fn paper(vocabulary: i64) -> Self {
+        Self::new(vocabulary, [300, 150, 200], Head::LastStates)
+    }
+}
+
+/// Embedding, bidirectional LSTM layers, a ReLU layer and class scores.
+#[derive(Debug)]
+pub struct BiLstm(Box<dyn StudentModel>);
+
+impl BiLstm {
+    /// Takes the parameters from `builder`; with `fresh`, those that it lacks start as PyTorch's own
+    /// layers do, else all must be there.
+    pub fn new(
+        builder: &Builder,
+        config: BiLstmConfig,
+        classes: usize,
+        fresh: bool,
+    ) -> Result<Self, ModelError> {
+        Ok(Self(Box::new(Recurrent::new(builder, Cell::Lstm, config, classes, fresh)?)))
+    }
+
+    /// `[B, C]` raw logits. The embedding's gradient is sparse: the rows of this batch alone.
+    pub fn logits(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
+        self.0.logits(batch, train)
+    }
+
+    /// The same model for inference alone. On a CPU the input's part of the gates is computed once for
+    /// every word of the vocabulary, `V · 8H` float32, where that is at most 512 MiB.
+    pub fn for_inference(self, device: Device) -> Result<Self, ModelError> {
+        Ok(Self(self.0.prepared(device)?))
+    }
+
+    /// Operations of the matrix products over `B` examples padded to `T` tokens.
+    pub fn flops(&self, examples: usize, width: usize) -> f64 {
+        self.0.flops(examples, width)
+    }
+}
