@@ -50,19 +50,22 @@ mod tests {
     use crate::text::word_tokenizer;
 
     #[test]
-    fn a_mask_is_one_token_of_its_own_in_a_vocabulary_of_words() {
+    fn a_mask_is_one_token_wherever_it_stands() {
         let words = word_tokenizer(["a film [ mask ]"].into_iter(), 1, 100).unwrap();
-        let plain = Tokenizer::new(words, 8).unwrap();
-        // Padding, unknown, and five words in alphabetical order: [ ] a film mask.
-        assert_eq!(plain.encode("a [MASK]", None).unwrap().ids, [4, 2, 6, 3]);
-        let masked = plain.clone().with_mask("[MASK]").unwrap();
-        assert_eq!(masked.vocabulary_size(), 8);
-        assert_eq!(masked.encode("a [MASK], 电[MASK]", None).unwrap().ids, [4, 7, 1, 1, 7]);
+        // Padding, unknown, five words in alphabetical order: [ ] a film mask; and a mask token.
+        let own = Tokenizer::new(words, 8).unwrap();
+        assert_eq!((own.vocabulary_size(), own.mask_token()), (8, Some("[MASK]")));
+        assert_eq!(own.clone().with_mask("[MASK]").unwrap().json(), own.json());
+        assert_eq!(own.encode("a [MASK], 电[MASK]", None).unwrap().ids, [4, 7, 1, 1, 7]);
+        // A teacher's of another spelling is one more.
+        let masked = own.clone().with_mask("<mask>").unwrap();
+        assert_eq!(masked.vocabulary_size(), 9);
+        assert_eq!(masked.encode("a <mask>, 电<mask>", None).unwrap().ids, [4, 8, 1, 1, 8]);
         assert_eq!(masked.encode("[ mask ]", None).unwrap().ids, [2, 6, 3]);
         // It is kept with the tokenizer, and found again.
         let again = masked.json().parse::<tokenizers::Tokenizer>().unwrap();
-        let again = Tokenizer::new(again, 8).unwrap().with_mask("[MASK]").unwrap();
+        let again = Tokenizer::new(again, 8).unwrap().with_mask("<mask>").unwrap();
         assert_eq!(again.json(), masked.json());
-        assert_eq!(again.encode("a [MASK]", None).unwrap().ids, [4, 7]);
+        assert_eq!(again.encode("a <mask>", None).unwrap().ids, [4, 8]);
     }
 }

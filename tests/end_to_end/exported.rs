@@ -105,7 +105,8 @@ fn the_policy_decides_about_examples_that_the_file_lacks() {
         let output = folder.path().join(count);
         let options = from_file(options.clone(), &labels, &output);
         let summary = read_json(
-            &run(TrainOptions { on_missing: Some(policy), ..options }).join("summary.json"),
+            &run(TrainOptions { on_missing: Some(policy), alpha: Some(0.5.into()), ..options })
+                .join("summary.json"),
         );
         // Three examples in two epochs.
         assert_eq!((&summary[count], &summary["stream"]["missing"]), (&6.into(), &6.into()));

@@ -50,6 +50,7 @@ pub(crate) fn options(folder: &Path, server: &Server, run: &str) -> TrainOptions
         teacher: Some(vec![server.url().to_string()]),
         student: Some(StudentKind::BilstmPaper),
         min_count: Some(1),
+        augment: Some(0),
         epochs: Some(2),
         batch_size: Some(8),
         ..TrainOptions::default()

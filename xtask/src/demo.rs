@@ -33,7 +33,7 @@ const FULL: Settings = Settings {
     dev: usize::MAX,
     test: usize::MAX,
     teacher: "--epochs 2 --batch-size 32 --lr 1e-4",
-    student: "--epochs 5 --batch-size 32 --optimizer adam --lr 1e-3",
+    student: "--epochs 5 --batch-size 32 --lr 1e-3 --schedule constant",
 };
 
 const QUICK: Settings = Settings {
@@ -41,7 +41,7 @@ const QUICK: Settings = Settings {
     dev: 500,
     test: 1_000,
     teacher: "--epochs 2 --batch-size 32 --lr 1e-4",
-    student: "--epochs 4 --batch-size 32 --optimizer adam --lr 1e-3",
+    student: "--epochs 4 --batch-size 32 --lr 1e-3 --schedule constant",
 };
 
 /// Alone, a program has every core; together, the server and the students have one thread each,
@@ -178,7 +178,7 @@ impl Demo {
             train.arg("--tokenizer").arg(self.encoder.join("tokenizer.json"));
             train.arg("--output").arg(self.student(name)).args(["--student", "bilstm"]);
             match loss {
-                Some(loss) => train.args(["--loss", loss, "--teacher", &teacher]),
+                Some(loss) => train.args(["--loss", loss, "--teacher", &teacher, "--augment", "0"]),
                 None => train.args(["--loss", "cross-entropy"]),
             };
             train.args(["--seed", "1", "--threads", TOGETHER]);

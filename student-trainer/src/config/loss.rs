@@ -7,7 +7,7 @@ use lectern::{
 };
 
 use super::{
-    TrainOptions, at_least, not_negative,
+    OnMissing, TrainOptions, at_least, not_negative,
     options::LossKind::{
         self, Bce, CeMse, Cosine, CrossEntropy, Dist, Dkd, JensenShannon, Kl, MarginMse, Mse,
         ReverseKl, SoftCrossEntropy, TopKKl,
@@ -121,6 +121,14 @@ impl TrainOptions {
                 "--loss {name}{} would not use the teacher: leave --teacher and --labels out, or choose \
                  another loss",
                 if only_hard { " with --alpha 1" } else { "" }
+            )));
+        }
+        if self.on_missing == Some(OnMissing::HardOnly)
+            && matches!(balance, Balance::Alpha(hard) | Balance::Weights { hard, .. } if hard.ends() == [0.0, 0.0])
+        {
+            return Err(Usage(format!(
+                "--on-missing hard-only: --loss {name} gives hard labels no weight here, so such examples would \
+                 teach nothing; give them some, as with --loss kl --alpha 0.5, or choose --on-missing skip"
             )));
         }
         Ok(Loss { soft, balance, temperature: self.resolve_temperature(kind)?, label_smoothing })

@@ -193,7 +193,8 @@ impl TrainOptions {
         let combine = self.resolve_combine(soft_labels.len())?;
         let task = self.resolve_task(!soft_labels.is_empty())?;
         let optimizer = self.resolve_optimizer()?;
-        let lr = self.resolve_lr(optimizer);
+        let student = *self.student.get_or_insert(StudentKind::Bilstm);
+        let lr = self.resolve_lr(optimizer, student);
         let seeds = self.resolve_seeds()?;
         let config = TrainConfig {
             train,
@@ -215,7 +216,7 @@ impl TrainOptions {
             format: self.resolve_format()?,
             label_memory: *self.label_memory_mb.get_or_insert(256) << 20,
             transfer: self.resolve_transfer()?,
-            student: *self.student.get_or_insert(StudentKind::Bilstm),
+            student,
             student_settings: self.resolve_student()?,
             max_length: at_least("max-length", *self.max_length.get_or_insert(128), 1)?,
             epochs: at_least("epochs", *self.epochs.get_or_insert(4), 1)?,

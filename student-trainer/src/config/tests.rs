@@ -36,6 +36,7 @@ fn the_resolved_configuration_reads_back_as_the_same_run() {
     let options = TrainOptions {
         teacher: Some(vec!["http://127.0.0.1:50051".into()]),
         loss: Some(LossKind::Kl),
+        alpha: Some(0.5.into()),
         ..minimal()
     };
     let config = options.resolve().unwrap();
@@ -95,7 +96,7 @@ fn a_run_on_a_file_of_rows_has_the_defaults_of_a_run_with_a_teacher() {
     let options = TrainOptions { labels: Some(vec!["rows.parquet".into()]), ..minimal() };
     let config = options.resolve().unwrap();
     let objective = config.objective(Task::SingleLabel, &[]).unwrap();
-    assert_eq!(objective.loss, Loss::ce_mse(1.0, 2.0));
+    assert_eq!(objective.loss, Loss::weighed(SoftLoss::Kl, 0.0, 2.0));
     assert!(objective.resolved.resolve().is_ok(), "what was resolved is refused");
 }
 
@@ -116,6 +117,11 @@ fn settings_that_contradict_each_other_are_refused() {
     assert!(refused(loss(LossKind::CrossEntropy, teacher())).contains("would not use the teacher"));
     let hot = TrainOptions { temperature: Some(2.0.into()), ..loss(LossKind::Mse, teacher()) };
     assert!(refused(hot).contains("--temperature belongs to --loss kl"));
+    let on_missing = Some(OnMissing::HardOnly);
+    let unweighted = TrainOptions { on_missing, ..loss(LossKind::Kl, teacher()) };
+    assert!(refused(unweighted.clone()).contains("--on-missing hard-only: --loss kl gives"));
+    let weighted = TrainOptions { alpha: Some("linear:0:1".parse().unwrap()), ..unweighted };
+    assert!(weighted.resolve().is_ok());
     assert!(refused(TrainOptions { momentum: Some(0.9), ..minimal() }).contains("sgd"));
     assert!(refused(TrainOptions { epochs: Some(0), ..minimal() }).contains("--epochs 0"));
     assert!(refused(TrainOptions { train: None, ..minimal() }).contains("--train is missing"));
@@ -136,9 +142,9 @@ fn each_task_has_its_losses_and_defaults() {
         );
         Ok::<_, Usage>(objective.loss)
     };
-    let ce_mse = Loss::ce_mse(1.0, 2.0);
+    let (kl, ce_mse) = (Loss::weighed(SoftLoss::Kl, 0.0, 2.0), Loss::ce_mse(1.0, 2.0));
     for (task, taught, alone) in [
-        (Task::SingleLabel, ce_mse, Loss::hard()),
+        (Task::SingleLabel, kl, Loss::hard()),
         (Task::MultiLabel, ce_mse, Loss::hard()),
         (Task::Regression, Loss::weighed(SoftLoss::Mse, 0.5, 1.0), Loss::hard()),
     ] {

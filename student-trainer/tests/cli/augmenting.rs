@@ -88,15 +88,11 @@ fn texts_that_cannot_be_learnt_from_are_refused_before_training() {
         (&[("--unlabelled", "lines.txt")], "--unlabelled: only a teacher has labels"),
         (&[teacher, ("--unlabelled-ratio", "1")], "belongs to --unlabelled FILE"),
         (&[teacher, ("--unlabelled", "x.txt"), ("--unlabelled-ratio", "0")], "must be positive"),
-        (&[teacher, ("--augment-mask", "0.2")], "--augment-mask belongs to --augment TEXTS"),
+        (&[("--augment-mask", "0.2")], "--augment-mask belongs to --augment TEXTS"),
         (&[teacher, ("--augment", "0"), ("--augment-seed", "2")], "--augment-seed belongs"),
         (&[teacher, ("--augment", "3"), ("--augment-pos", "0.95")], "at most 1"),
         (&[teacher, ("--augment", "3"), ("--augment-ngram", "2")], "--augment-ngram 2"),
         (&[teacher, ("--augment", "3"), ("--augment-mask-token", "")], "must be a token"),
-        (
-            &[teacher, ("--task", "single-label"), ("--augment", "3")],
-            "--augment: such texts have no hard label; choose --loss mse",
-        ),
     ] {
         let message = data.refused(&[flags, &[nowhere]].concat(), 2);
         assert!(message.contains(said), "{said}: {message}");

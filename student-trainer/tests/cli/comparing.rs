@@ -41,7 +41,7 @@ fn a_run_folder_alone_is_enough_to_compare_judge_and_label() {
     let row = &numbers["runs"][1];
     assert_eq!(
         (&row["name"], &row["seed"], &row["loss"]),
-        (&"run".into(), &"2".into(), &"ce-mse".into())
+        (&"run".into(), &"2".into(), &"kl".into())
     );
     for key in ["accuracy", "macro_f1", "agreement_with_teacher", "ece"] {
         assert!(row[key].is_number(), "{key}: {row}");

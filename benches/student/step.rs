@@ -1,30 +1,23 @@
-//! The training step of the original's BiLSTM on headlines, ours against PyTorch's as the original runs
-//! it: padded to 50, dense SGD over an embedding of 21,128 rows. Same sizes, batch, loss and threads.
-//!
-//! `cargo xtask bench student` makes the Python environment and passes it in `LECTERN_BENCH_PYTHON`.
+//! The training step of the original's BiLSTM on headlines, ours against PyTorch's as the original runs it: padded to 50,
+//! dense SGD over an embedding of 21,128 rows. Same sizes, batch, loss and threads.
 
-#![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
-mod common;
-#[path = "common/lengths.rs"]
-mod lengths;
+use std::time::Instant;
 
-use std::{
-    env,
-    error::Error,
-    io::{BufRead as _, BufReader, Lines, Write as _},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
-};
-
-use common::{cores, measure, median, peak_flops, write};
+use anyhow::Result;
 use lectern::{
     data::{LabelSet, Target, epoch_batches},
     models::{Builder, Parameters, TokenBatch, bilstm::BiLstm, bilstm::BiLstmConfig},
     text::Tokens,
     training::{HardTargets, Loss, Optimizer, OptimizerKind, SoftTargets},
 };
-use lengths::{headline_lengths, scramble};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+
+use crate::{
+    common::{measure, median},
+    lengths::{headline_lengths, scramble},
+    peer::PyTorch,
+};
 
 const VOCABULARY: i64 = 21_128;
 const CLASSES: i64 = 5;
@@ -33,34 +26,25 @@ const BATCH: usize = 64;
 const STEPS: usize = 20;
 const TURNS: usize = 7;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let python = env::var("LECTERN_BENCH_PYTHON")
-        .map_err(|_| "set LECTERN_BENCH_PYTHON, or run `cargo xtask bench student`")?;
-    let threads = cores();
-    tch::set_num_threads(threads as i32);
-    println!("{threads} threads, matrix-product peak {:.0} GFLOP/s", peak_flops() / 1e9);
-
+pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
     let mut ours = Ours::new()?;
-    let mut theirs = PyTorch::start(&python, threads)?;
+    let arguments = [threads, STEPS, BATCH].map(|n| n.to_string());
+    let mut theirs = PyTorch::start(python, "bilstm_step.py", &arguments)?;
     // Warm-up.
     ours.turn()?;
     theirs.turn()?;
     let (mut rates, mut peer_rates) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         rates.push(ours.turn()?);
-        peer_rates.push(theirs.turn()?);
+        peer_rates.push(STEPS as f64 / theirs.turn()?);
     }
     let ratios: Vec<f64> = rates.iter().zip(&peer_rates).map(|(a, b)| a / b).collect();
     println!("steps/s, ours {rates:.2?}, PyTorch padded to 50 {peer_rates:.2?}");
-    write(
-        "student",
-        &[
-            measure("bilstm_step_vs_pytorch", median(&ratios), "ratio", Some(2.0)),
-            measure("bilstm_steps_per_second", median(&rates), "steps/s", None),
-            measure("pytorch_steps_per_second", median(&peer_rates), "steps/s", None),
-        ],
-    )?;
-    Ok(())
+    Ok(vec![
+        measure("bilstm_step_vs_pytorch", median(&ratios), "ratio", Some(3.0)),
+        measure("bilstm_steps_per_second", median(&rates), "steps/s", None),
+        measure("pytorch_steps_per_second", median(&peer_rates), "steps/s", None),
+    ])
 }
 
 /// Our student on length-bucketed batches, padded to the longest of each.
@@ -74,7 +58,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn new() -> Result<Self, Box<dyn Error>> {
+    fn new() -> Result<Self> {
         tch::manual_seed(1);
         let builder = Builder::fresh(Device::Cpu);
         let config = BiLstmConfig::original(VOCABULARY);
@@ -100,7 +84,7 @@ impl Ours {
     }
 
     /// Steps a second over one turn.
-    fn turn(&mut self) -> Result<f64, Box<dyn Error>> {
+    fn turn(&mut self) -> Result<f64> {
         let loss = Loss::ce_mse(1.0, 2.0);
         let labels = LabelSet::new((0..CLASSES).map(|class| class.to_string()).collect())?;
         let start = Instant::now();
@@ -119,39 +103,5 @@ impl Ours {
             self.optimizer.step(&gradients, 0.05)?;
         }
         Ok(STEPS as f64 / start.elapsed().as_secs_f64())
-    }
-}
-
-/// `benches/bilstm_step.py`, which runs one turn for each line it gets.
-struct PyTorch {
-    process: Child,
-    ask: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl PyTorch {
-    fn start(python: &str, threads: usize) -> Result<Self, Box<dyn Error>> {
-        let mut process = Command::new(python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bilstm_step.py"))
-            .args([threads, STEPS, BATCH].map(|n| n.to_string()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let ask = process.stdin.take().ok_or("no stdin")?;
-        let answers = BufReader::new(process.stdout.take().ok_or("no stdout")?).lines();
-        Ok(Self { process, ask, answers })
-    }
-
-    fn turn(&mut self) -> Result<f64, Box<dyn Error>> {
-        writeln!(self.ask, "turn")?;
-        let seconds: f64 = self.answers.next().ok_or("the PyTorch side ended early")??.parse()?;
-        Ok(STEPS as f64 / seconds)
-    }
-}
-
-impl Drop for PyTorch {
-    fn drop(&mut self) {
-        let _ended = self.process.kill();
-        let _status = self.process.wait();
     }
 }
