@@ -1,6 +1,8 @@
 //! The hash behind a fingerprint: parts in order, each after its length, so that no two lists of parts
 //! run together into the same bytes.
 
+use tch::Tensor;
+
 use super::{ModelError, Parameters, weights::bytes};
 use crate::wire::Fingerprint;
 
@@ -17,7 +19,15 @@ impl Parts {
 
     /// Name, shape and float32 values of every parameter.
     pub(super) fn add_parameters(&mut self, parameters: &Parameters) -> Result<(), ModelError> {
-        for (name, tensor) in parameters.iter() {
+        self.add_tensors(parameters.iter())
+    }
+
+    /// Name, shape and float32 values of every tensor, in this order.
+    pub(super) fn add_tensors<'a>(
+        &mut self,
+        tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    ) -> Result<(), ModelError> {
+        for (name, tensor) in tensors {
             self.add(name.as_bytes());
             self.add(format!("{:?}", tensor.size()).as_bytes());
             self.add(&bytes(tensor)?);

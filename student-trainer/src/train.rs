@@ -29,6 +29,7 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         ("labels-of-data", prepared.data.labels.names().join(", ")),
         ("tokenizer", blake3::hash(prepared.tokenizer.json().as_bytes()).to_hex()[..16].to_owned()),
         ("teacher", teachers.join(", ")),
+        ("first-weights", prepared.initial.hash()?),
     ])?;
     let checkpoint = Checkpoint::new(config.output.join(CHECKPOINT), settings);
     if !checkpoint.exists() {

@@ -21,7 +21,7 @@ use std::{collections::HashMap, fmt::Debug};
 
 use tch::{Device, Tensor};
 
-use super::{ModelError, TokenBatch};
+use super::{ModelError, TokenBatch, fingerprint::Parts};
 
 pub use embedding::{Channels, TUNED, Table, UNTRAINED};
 pub use family::Family;
@@ -51,6 +51,16 @@ impl Initial {
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         Self(self.0.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect())
+    }
+
+    /// 16 hexadecimal digits of a hash of all names and values.
+    pub fn hash(&self) -> Result<String, ModelError> {
+        let mut tensors: Vec<_> =
+            self.0.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        tensors.sort_unstable_by_key(|(name, _)| *name);
+        let mut parts = Parts::default();
+        parts.add_tensors(tensors.into_iter())?;
+        Ok(parts.finish().as_str()[..16].to_owned())
     }
 }
 

@@ -152,7 +152,7 @@ impl Objective {
         contents: [(&str, String); N],
     ) -> anyhow::Result<Settings> {
         // Files and teachers count by what they say, not by where they are; the rest changes no weight.
-        const APART: [&str; 16] = [
+        const APART: [&str; 21] = [
             "train",
             "dev",
             "test",
@@ -167,6 +167,11 @@ impl Objective {
             "teacher-patience",
             "label-memory-mb",
             "tokenizer",
+            "vectors",
+            "vectors-words",
+            "init-from",
+            "init-embeddings",
+            "unlabelled",
             "seeds",
             "checkpoint-every",
         ];

@@ -44,7 +44,7 @@ fn a_folder_of_other_settings_is_an_error_that_names_them() {
     for part in [
         "/x is of a run",
         "/y is of a run",
-        "lr is 0.5 there and 0.001 here",
+        "lr is 0.5 there and 0.002 here",
         "patience is not set there and 3 here",
     ] {
         assert!(error.contains(part), "{part}: {error}");

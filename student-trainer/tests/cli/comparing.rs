@@ -155,3 +155,26 @@ fn a_sweep_that_is_ended_ends_its_runs() {
     thread::sleep(Duration::from_millis(500));
     assert_eq!(size(), ended);
 }
+
+#[test]
+fn a_sweep_that_was_ended_goes_on_to_the_same_weights() {
+    let data = Data::new();
+    let file = sweep_file(&data, "", "[[runs]]\nname = 'long'\nepochs = 40\n");
+    let args = ["sweep", &file, "--threads", "1"];
+    let mut sweep = command(&args).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let (metrics, log) = (data.path("sweep/long/metrics.jsonl"), data.path("sweep/long.log"));
+    while !fs::metadata(&metrics).is_ok_and(|file| file.len() > 0) {
+        assert!(sweep.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let id = sweep.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    sweep.wait().unwrap();
+    assert!(Path::new(&data.path("sweep/long/checkpoint.safetensors")).exists());
+    stdout(&student_trainer(&args));
+    assert!(fs::read_to_string(log).unwrap().contains("resuming"));
+
+    stdout(&data.train(&[("--epochs", "40"), ("--output", &data.path("whole"))]));
+    let weights = |run: &str| fs::read(data.path(run)).unwrap();
+    assert!(weights("sweep/long/last.safetensors") == weights("whole/last.safetensors"));
+}

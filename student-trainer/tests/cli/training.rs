@@ -122,8 +122,8 @@ fn the_same_command_twice_gives_the_same_weights_to_the_byte() {
 fn a_killed_run_goes_on_to_the_same_weights_to_the_byte() {
     let (data, teacher) = (Data::new(), Teacher::start());
     let settings = format!(
-        "train = {:?}\ndev = {:?}\nteacher = {:?}\nstudent = 'bilstm-paper'\nepochs = 30\nmin-count = 1\n\
-         batch-size = 3\naccumulate = 2\nema-decay = 0.9\nschedule = 'cosine'\ncheckpoint-every = 1\n",
+        "train = {:?}\ndev = {:?}\nteacher = {:?}\nstudent = 'bilstm-paper'\nepochs = 14\nmin-count = 1\n\
+         batch-size = 3\naccumulate = 2\nema-decay = 0.9\nschedule = 'cosine'\ncheckpoint-every = 4\n",
         data.path("train.jsonl"),
         data.path("dev.jsonl"),
         teacher.url,
@@ -138,7 +138,7 @@ fn a_killed_run_goes_on_to_the_same_weights_to_the_byte() {
         json_lines(fs::read_to_string(path).unwrap_or_default().trim_end_matches(|c| c != '\n'))
     };
     stdout(&run("whole").output().unwrap());
-    for epochs in [1, 7] {
+    for epochs in [1, 5] {
         let mut child = run("killed").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while lines("killed").len() < epochs {
             assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
@@ -151,7 +151,7 @@ fn a_killed_run_goes_on_to_the_same_weights_to_the_byte() {
     let refused = data.train(&[("--output", &data.path("killed"))]);
     assert!(stderr(&refused).contains("go on with --resume"), "{}", stderr(&refused));
     let other = run("killed").args(["--lr", "0.5"]).output().unwrap();
-    assert!(stderr(&other).contains("lr: 0.001, now 0.5"), "{}", stderr(&other));
+    assert!(stderr(&other).contains("lr: 0.002, now 0.5"), "{}", stderr(&other));
 
     let resumed = run("killed").output().unwrap();
     stdout(&resumed);
