@@ -90,7 +90,8 @@ pub struct TrainOptions {
     pub label_memory_mb: Option<u64>,
 
     /// Texts made of each training text, for the teacher to label: words are hidden or exchanged for others of their part of
-    /// speech, or only a few in a row kept [default: 0]
+    /// speech, or only a few in a row kept [default: 2 if the teacher is a server and has a
+    /// mask token, else 0]
     #[arg(long, value_name = "TEXTS")]
     pub augment: Option<usize>,
     /// Share of words that the mask token takes the place of [default: 0.1]
@@ -102,7 +103,7 @@ pub struct TrainOptions {
     /// Share of those texts of which only one to five words in a row stay [default: 0.25]
     #[arg(long, value_name = "SHARE")]
     pub augment_ngram: Option<f64>,
-    /// What hides a word, as the teacher's tokenizer spells it: `<mask>` for RoBERTa and its kin [default: `[MASK]`]
+    /// What hides a word, as the teacher's tokenizer spells it [default: as the teacher says, else `[MASK]`]
     #[arg(long, value_name = "TOKEN")]
     pub augment_mask_token: Option<String>,
     /// Decides those texts; runs of other --seed but the same of this share the teacher's answers to them [default: 1]
@@ -182,12 +183,14 @@ pub struct TrainOptions {
     #[arg(long, value_name = "DIR")]
     pub init_embeddings: Option<PathBuf>,
 
-    /// What to learn from [default: ce-mse with a teacher, cross-entropy without; of a regression mse]
+    /// What to learn from [default: kl with a teacher, of a multi-label task ce-mse;
+    /// cross-entropy without; of a regression mse]
     #[arg(long, value_enum)]
     pub loss: Option<LossKind>,
     /// Weight of the hard labels in losses of probabilities and `cosine`, and of the data's numbers in a regression's
     /// losses; the teacher's weigh 1 - ALPHA. A number, linear:FROM:TO or cosine:FROM:TO over the run's steps, or
-    /// entropy: each label by how unsure the teacher is of its example [default: 0.5]
+    /// entropy: each label by how unsure the teacher is of its example [default: 0 of a
+    /// single-label task, else 0.5]
     #[arg(long)]
     pub alpha: Option<Alpha>,
     /// Temperature of losses of probabilities, applied to both sides; the soft part is scaled by its square. A number,
@@ -215,11 +218,11 @@ pub struct TrainOptions {
     /// Weight of the correlation within a class in `dist` [default: 1]
     #[arg(long, value_name = "GAMMA")]
     pub dist_gamma: Option<f64>,
-    /// Classes that `top-k-kl` tells apart, the teacher's likeliest; the others are one [default: 4]
+    /// Classes that `top-k-kl` tells apart, the teacher's likeliest; the others are one [default: 10]
     #[arg(long, value_name = "K")]
     pub kl_top_k: Option<usize>,
 
-    /// Passes over the training examples [default: 10]
+    /// Passes over the training examples [default: 4]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Examples in one step [default: 64]
