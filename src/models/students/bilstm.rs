@@ -1,7 +1,7 @@
 //! BiLSTM students: the one of Tang et al. 2019 (arXiv 1903.12136, section 3.1) and the one of the
 //! repository that Lectern grew from, which takes the maximum over per-token scores.
 
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use super::{
     super::{Builder, ModelError, TokenBatch},
@@ -42,16 +42,5 @@ impl BiLstm {
     /// `[B, C]` raw logits. The embedding's gradient is sparse: the rows of this batch alone.
     pub fn logits(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
         self.0.logits(batch, train)
-    }
-
-    /// The same model for inference alone. On a CPU the input's part of the gates is computed once for
-    /// every word of the vocabulary, `V · 8H` float32, where that is at most 512 MiB.
-    pub fn for_inference(self, device: Device) -> Result<Self, ModelError> {
-        Ok(Self(self.0.prepared(device)?))
-    }
-
-    /// Operations of the matrix products over `B` examples padded to `T` tokens.
-    pub fn flops(&self, examples: usize, width: usize) -> f64 {
-        self.0.flops(examples, width)
     }
 }

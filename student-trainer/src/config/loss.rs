@@ -24,8 +24,8 @@ const fn default_kind(task: Task, has_teacher: bool) -> LossKind {
     }
 }
 
-/// `α`: half for the labels, half for the teacher; but of a text with one label, which the teacher was fine-tuned on, its
-/// answer says more than the label adds (`docs/RESULTS.md`).
+/// `α`: half for the labels, half for the teacher; but of a text with one label the teacher's answer alone, which is what the
+/// results of `docs/RESULTS.md` are of.
 const fn default_alpha(task: Task) -> f64 {
     match task {
         Task::SingleLabel => 0.0,
