@@ -1,10 +1,12 @@
 """The original's BiLSTM in PyTorch, trained as the original trains it: padded to 50, dense SGD.
 
-    python bilstm_step.py THREADS STEPS BATCH
+    python bilstm_step.py BATCHES THREADS STEPS
 
-For each line on standard input, takes STEPS training steps and prints the seconds they took.
+BATCHES is a JSON file: of each batch the token ids of each text. For each line on standard input, takes STEPS training
+steps and prints the seconds they took.
 """
 
+import json
 import sys
 import time
 
@@ -29,23 +31,22 @@ class BiLstm(nn.Module):
 
 
 def main():
-    threads, steps, batch = map(int, sys.argv[1:])
+    path, threads, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     model = BiLstm()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    ids = torch.randint(VOCABULARY, (200, batch, LENGTH))
-    # Padding as real headlines leave it: 24 tokens of 50 on average.
-    lengths = torch.randint(4, 45, (200, batch, 1))
-    ids = torch.where(torch.arange(LENGTH) < lengths, ids, 0)
-    labels = torch.randint(CLASSES, (200, batch))
-    teacher = torch.zeros(batch, CLASSES)
+    with open(path) as file:
+        batches = [torch.tensor([text + [0] * (LENGTH - len(text)) for text in batch]) for batch in json.load(file)]
+    labels = [torch.randint(CLASSES, (len(ids),)) for ids in batches]
     step = 0
     for _ in sys.stdin:
         start = time.perf_counter()
         for _ in range(steps):
-            logits = model(ids[step % 200])
-            loss = nn.functional.cross_entropy(logits, labels[step % 200]) + 2 * nn.functional.mse_loss(logits, teacher)
+            ids, hard = batches[step % len(batches)], labels[step % len(batches)]
+            logits = model(ids)
+            teacher = torch.zeros_like(logits)
+            loss = nn.functional.cross_entropy(logits, hard) + 2 * nn.functional.mse_loss(logits, teacher)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -15,5 +15,6 @@ mod operators;
 pub mod pretraining;
 mod tensor_file;
 pub mod text;
+pub mod traced;
 pub mod training;
 pub mod wire;

@@ -46,10 +46,10 @@ impl Trainee {
         let targets: Vec<_> = batch.iter().map(|&i| Target::Label(i % self.labels.len())).collect();
         let hard = HardTargets::new(&self.labels, targets.iter().map(Some), Device::Cpu)?;
         let soft = SoftTargets { logits, positions: None };
-        let output = self.model.logits(&TokenBatch::new(&tokens, Device::Cpu)?, true)?;
+        let output = self.model.traced(&TokenBatch::new(&tokens, Device::Cpu)?)?;
         let loss = Loss::weighed(SoftLoss::Mse, 0.0, 1.0);
-        let loss = loss.value(&output, &hard, Some(&soft), 0.0)?;
-        let gradients = self.optimizer.gradients(&loss)?;
+        let loss = output.map(|output| loss.value(output, &hard, Some(&soft), 0.0))?;
+        let gradients = self.optimizer.gradients(loss)?;
         self.optimizer.step(&gradients, 0.05)?;
         Ok(())
     }

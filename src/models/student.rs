@@ -14,6 +14,7 @@ use super::{
 use crate::{
     data::{LabelSet, Task},
     text::{Segmentation, TextError, Tokenizer, Tokens},
+    traced::Traced,
 };
 
 /// What a student is built from; with its task `model.json` of a run folder.
@@ -116,8 +117,8 @@ impl Student {
     }
 
     /// `[B, C]` raw logits that gradients flow through.
-    pub fn forward(&self, batch: &TokenBatch) -> Result<Tensor, ModelError> {
-        self.model.logits(batch, true)
+    pub fn forward(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
+        self.model.traced(batch)
     }
 
     /// What it is built from.

@@ -20,7 +20,7 @@ pub enum Gradient {
 }
 
 impl Gradient {
-    pub(super) fn new(gradient: Tensor) -> Result<Self, TchError> {
+    fn new(gradient: Tensor) -> Result<Self, TchError> {
         if !gradient.defined() {
             return Ok(Self::Absent);
         }
@@ -59,6 +59,12 @@ impl Gradient {
             }
         })
     }
+}
+
+/// Of `value` in each of the `inputs`.
+pub(super) fn of(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Gradient>, TchError> {
+    let found = Tensor::f_run_backward(&[value], inputs, false, false)?;
+    found.into_iter().map(Gradient::new).collect()
 }
 
 /// Adds the gradients of one more batch to `sum`, both in the order of an optimizer's parameters.

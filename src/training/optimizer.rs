@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use super::gradient::{self, Gradient};
-use crate::operators::{FusedAdamW, Stepping};
+use crate::{
+    operators::{FusedAdamW, Stepping},
+    traced::{Detour, Traced},
+};
 
 /// The rule of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -129,12 +132,17 @@ impl Optimizer {
     }
 
     /// Gradients of `loss` in the order of the parameters.
-    pub fn gradients(&self, loss: &Tensor) -> Result<Vec<Gradient>, TchError> {
-        let inputs: Vec<&Tensor> = self.parameters.iter().map(|p| &p.value).collect();
-        Tensor::f_run_backward(&[loss], &inputs, false, false)?
-            .into_iter()
-            .map(Gradient::new)
-            .collect()
+    pub fn gradients(&self, loss: impl Into<Traced>) -> Result<Vec<Gradient>, TchError> {
+        let Traced { value, detour } = loss.into();
+        let mut inputs: Vec<&Tensor> = self.parameters.iter().map(|p| &p.value).collect();
+        let Some(Detour { output, backward }) = detour else {
+            return gradient::of(&value, &inputs);
+        };
+        inputs.push(&output);
+        let mut gradients = gradient::of(&value, &inputs)?;
+        let Some(Gradient::Dense(of_output)) = gradients.pop() else { return Ok(gradients) };
+        inputs.pop();
+        self.sum(gradients, gradient::of(&backward(&of_output)?, &inputs)?)
     }
 
     /// Gradients of the sum of several losses, from those of each.

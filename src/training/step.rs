@@ -1,9 +1,10 @@
 //! What one step of a training comes to: loss and gradients of the sum of its parts, so that many small batches
 //! count as a large one.
 
-use tch::{TchError, Tensor};
+use tch::TchError;
 
 use super::{Gradient, Optimizer, clip_by_norm, step_seed};
+use crate::traced::Traced;
 
 /// Loss and gradients of one step, before it is taken.
 #[derive(Debug)]
@@ -20,9 +21,9 @@ impl Step {
     /// Adds up `parts`, each a scalar that gradients flow through, made one after the other so that the memory of one
     /// is free before the next. libtorch's generator is seeded anew for each, see [`step_seed`]: the first is the
     /// training's batch `first`.
-    pub fn sum<E: From<TchError>>(
+    pub fn sum<L: Into<Traced>, E: From<TchError>>(
         optimizer: &Optimizer,
-        parts: impl IntoIterator<Item = impl FnOnce() -> Result<Tensor, E>>,
+        parts: impl IntoIterator<Item = impl FnOnce() -> Result<L, E>>,
         (seed, first): (i64, usize),
         max_norm: f64,
     ) -> Result<Self, E> {
@@ -30,9 +31,9 @@ impl Step {
         let mut sum: Option<Vec<Gradient>> = None;
         for (i, part) in parts.into_iter().enumerate() {
             tch::manual_seed(step_seed(seed, first + i));
-            let part = part()?;
-            loss += part.f_double_value(&[])?;
-            let gradients = optimizer.gradients(&part)?;
+            let part = part()?.into();
+            loss += part.value.f_double_value(&[])?;
+            let gradients = optimizer.gradients(part)?;
             sum = Some(match sum {
                 None => gradients,
                 Some(sum) => optimizer.sum(sum, gradients)?,

@@ -8,6 +8,7 @@ use super::{
     StudentModel,
     recurrent::{Cell, Recurrent},
 };
+use crate::traced::Traced;
 
 pub use super::recurrent::{Head, RecurrentConfig as BiLstmConfig};
 
@@ -42,5 +43,10 @@ impl BiLstm {
     /// `[B, C]` raw logits. The embedding's gradient is sparse: the rows of this batch alone.
     pub fn logits(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
         self.0.logits(batch, train)
+    }
+
+    /// The same in training, with all that gradients need; on a CPU by a backward pass of its own.
+    pub fn traced(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
+        self.0.traced(batch)
     }
 }

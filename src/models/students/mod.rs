@@ -14,7 +14,9 @@ mod pairs;
 mod prepared;
 mod recurrent;
 pub mod textcnn;
+mod threads;
 pub mod transformer;
+mod unrolled;
 mod words;
 
 use std::{collections::HashMap, fmt::Debug};
@@ -22,6 +24,7 @@ use std::{collections::HashMap, fmt::Debug};
 use tch::{Device, Tensor};
 
 use super::{ModelError, TokenBatch, fingerprint::Parts};
+use crate::traced::Traced;
 
 pub use embedding::{Channels, TUNED, Table, UNTRAINED};
 pub use family::Family;
@@ -32,6 +35,11 @@ pub(super) trait StudentModel: Debug + Send {
     /// `[B, C]` raw logits, with dropout if in training. The gradients of tables of embeddings are sparse:
     /// the rows of this batch alone.
     fn logits(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError>;
+
+    /// [`logits`](Self::logits) in training, with all that their gradients need: not always by libtorch alone.
+    fn traced(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
+        Ok(self.logits(batch, true)?.into())
+    }
 
     /// Operations of the matrix products of one forward pass over `[B, T]` tokens, padding included. The
     /// class scores, a thousandth of the whole, are left out where there is anything else.

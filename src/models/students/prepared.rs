@@ -9,7 +9,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::{
-    ThreadPool, ThreadPoolBuilder,
+    ThreadPool,
     iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _},
 };
 use tch::{Device, Kind, Tensor};
@@ -18,6 +18,7 @@ use super::{
     super::{ModelError, TokenBatch},
     embedding::Embedding,
     recurrent::Weights,
+    threads,
 };
 
 /// Most that the gates of all words may take; a vocabulary of 30,000 takes 144 MB with the paper's 150
@@ -116,15 +117,7 @@ impl PreparedLstm {
         if threads < 2 {
             return None;
         }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads as usize)
-            .thread_name(|i| format!("student-{i}"))
-            .start_handler(|_| tch::set_num_threads(1))
-            .build();
-        // libtorch gives threads that it has not seen yet the number that was set last, whoever set it.
-        let pool = pool.ok()?;
-        pool.broadcast(|_| ());
-        tch::set_num_threads(threads);
+        let pool = threads::hire(threads as usize, 1)?;
         let gates = lock(&self.gates);
         Some((pool, (0..threads).map(|_| Mutex::new(gates.shallow_clone())).collect()))
     }

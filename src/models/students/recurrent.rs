@@ -15,8 +15,14 @@ use super::{
     family::{init, uniform},
     is_zero, pairs,
     prepared::PreparedLstm,
+    unrolled::{Unrolled, Words},
     when,
 };
+use crate::traced::{Detour, Traced};
+
+/// Fewest tokens of a text for each class where scores are computed twice, see
+/// [`highest_scores`](Recurrent::highest_scores).
+const FEWEST_TOKENS_A_CLASS: i64 = 2;
 
 /// From the states of all tokens to `[B, C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +146,8 @@ pub(super) struct Recurrent {
     hidden: Linear,
     output: Linear,
     config: RecurrentConfig,
+    /// Where it is trained by a backward pass of its own.
+    unrolled: Option<Unrolled>,
     prepared: Option<PreparedLstm>,
 }
 
@@ -174,6 +182,8 @@ impl Recurrent {
             .map(|layer| Ok([direction(layer, "")?, direction(layer, "_reverse")?]))
             .collect::<Result<Vec<_>, ModelError>>()?;
         let compared = if config.siamese { 4 } else { 1 };
+        let on_cpu = layers.iter().flatten().flatten().all(|weight| weight.device() == Device::Cpu);
+        let unrolled = cell == Cell::Lstm && config.layers == 1 && on_cpu;
         Ok(Self {
             cell,
             embedding,
@@ -181,56 +191,114 @@ impl Recurrent {
             hidden: linear("hidden", compared * 2 * hidden, inner)?,
             output: linear("output", inner, classes as i64)?,
             config,
+            unrolled: unrolled.then(Unrolled::default),
             prepared: None,
         })
     }
 
-    /// `[B, C]`.
-    fn forward(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
-        let drop = when(train, self.config.dropout);
-        if self.config.siamese {
-            let texts = self.texts(&pairs::split(batch)?, train)?;
-            let [first, second] = [0, 1].map(|half| {
-                let pairs = batch.lengths.len() as i64;
-                texts.f_narrow(0, half * pairs, pairs)
-            });
-            let (first, second) = (first?, second?);
-            let (product, distance) = (first.f_mul(&second)?, first.f_sub(&second)?.f_abs()?);
-            let compared = Tensor::f_cat(&[first, second, product, distance], 1)?;
-            return self.scores(&dropout(compared, drop)?);
-        }
-        match self.config.head {
-            Head::MaxOverTime => {
-                let states = self.states(batch, train)?;
-                maximum(&self.scores(&dropout(states, drop)?)?, batch)
-            }
-            Head::LastStates => self.scores(&dropout(self.texts(batch, train)?, drop)?),
-        }
+    /// Of compared pairs, a batch of both texts of each.
+    fn split(&self, batch: &TokenBatch) -> Result<Option<TokenBatch>, ModelError> {
+        self.config.siamese.then(|| pairs::split(batch)).transpose()
     }
 
-    /// What stands for a whole text: `[B, 2H]`.
-    fn texts(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
-        match self.config.head {
-            Head::MaxOverTime => maximum(&self.states(batch, train)?, batch),
+    /// What was read of `texts`: of each text for compared pairs.
+    fn read(&self, texts: &TokenBatch, train: bool) -> Result<Read, ModelError> {
+        Ok(match (self.config.head, &self.prepared) {
+            (Head::LastStates, Some(prepared)) if !train => {
+                Read::Texts(prepared.last_states(texts)?)
+            }
+            (Head::LastStates, _) => {
+                let [forward, backward] = self.directions(texts, train)?;
+                let last = |states: &Tensor| last_states(states, &texts.lengths);
+                Read::Texts(Tensor::f_cat(&[last(&forward)?, last(&backward)?], 1)?)
+            }
+            (Head::MaxOverTime, prepared) => {
+                let [forward, backward] = match prepared {
+                    Some(prepared) if !train => prepared.states(texts)?,
+                    _ => self.directions(texts, train)?,
+                };
+                let backward = reordered(&backward, reversal(texts)?.as_ref())?;
+                Read::Tokens(Tensor::f_cat(&[forward, backward], 2)?)
+            }
+        })
+    }
+
+    /// [`read`](Self::read) in training, by a layer with a backward pass of its own.
+    fn read_unrolled(
+        &self,
+        (unrolled, layer): (&Unrolled, &[Weights; 2]),
+        texts: &TokenBatch,
+    ) -> Result<(Read, Detour), ModelError> {
+        let words = self.words(texts)?;
+        let (states, detour) = unrolled.states(&words, texts.ids.size()[1], layer)?;
+        let read = match self.config.head {
+            Head::MaxOverTime => Read::Tokens(states),
             Head::LastStates => {
-                if let (Some(prepared), false) = (&self.prepared, train) {
-                    return prepared.last_states(batch);
-                }
-                let [forward, backward] = self.directions(batch, train)?;
-                let last = |states: &Tensor| last_states(states, &batch.lengths);
-                Ok(Tensor::f_cat(&[last(&forward)?, last(&backward)?], 1)?)
+                let halves = states.f_chunk(2, 2)?;
+                let last = last_states(&halves[0], &texts.lengths)?;
+                Read::Texts(Tensor::f_cat(&[last, halves[1].f_select(0, 0)?], 1)?)
             }
-        }
+        };
+        Ok((read, detour))
     }
 
-    /// Both directions' states of each token: `[T, B, 2H]`.
-    fn states(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
-        let [forward, backward] = match (&self.prepared, train) {
-            (Some(prepared), false) => prepared.states(batch)?,
-            _ => self.directions(batch, train)?,
+    /// The distinct words of a batch, or all of them where each has a dropout of its own.
+    fn words(&self, texts: &TokenBatch) -> Result<Words, ModelError> {
+        let width = texts.ids.size()[1] as usize;
+        let ids = Vec::<i64>::try_from(texts.ids.f_contiguous()?.f_flatten(0, 1)?)?;
+        let examples =
+            || ids.chunks(width).zip(&texts.lengths).map(|(ids, &length)| &ids[..length]);
+        let mut words = examples().flatten().copied().collect::<Vec<i64>>();
+        let rows = if self.config.dropout > 0.0 {
+            let mut next = 0..;
+            examples().map(|ids| next.by_ref().take(ids.len()).collect()).collect()
+        } else {
+            words.sort_unstable();
+            words.dedup();
+            let row = |id: &i64| words.partition_point(|word| word < id) as i64;
+            examples().map(|ids| ids.iter().map(row).collect()).collect()
         };
-        let backward = reordered(&backward, reversal(batch)?.as_ref())?;
-        Ok(Tensor::f_cat(&[forward, backward], 2)?)
+        let x = self.embedding.forward(&Tensor::f_from_slice(&words)?)?;
+        Ok(Words { x: dropout(x, self.config.dropout)?, rows })
+    }
+
+    /// From what was read of `texts` to `[B, C]`.
+    fn classify(&self, read: Read, texts: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
+        let drop = when(train, self.config.dropout);
+        let read = match read {
+            Read::Tokens(states) if !self.config.siamese => {
+                return self.highest_scores(&dropout(states, drop)?, texts, train);
+            }
+            Read::Tokens(states) => maximum(&states, texts)?.0,
+            Read::Texts(read) => read,
+        };
+        let read = if self.config.siamese { compared(&read)? } else { read };
+        self.scores(&dropout(read, drop)?)
+    }
+
+    /// The highest score of each class over the tokens: `[T, B, 2H]` to `[B, C]`.
+    ///
+    /// In training all scores are computed without a record, and those that win once more with one, for
+    /// gradients flow through these alone.
+    fn highest_scores(
+        &self,
+        states: &Tensor,
+        texts: &TokenBatch,
+        train: bool,
+    ) -> Result<Tensor, ModelError> {
+        let (width, examples, _) = states.size3()?;
+        let classes = self.output.outputs();
+        if !train || width < FEWEST_TOKENS_A_CLASS * classes {
+            return Ok(maximum(&self.scores(states)?, texts)?.0);
+        }
+        let winners =
+            tch::no_grad(|| Ok::<_, ModelError>(maximum(&self.scores(states)?, texts)?.1))?;
+        let positions =
+            Tensor::f_arange(examples, (Kind::Int64, states.device()))?.f_unsqueeze(1)?;
+        let winners = winners.f_mul_scalar(examples)?.f_add_(&positions)?.f_flatten(0, 1)?;
+        let states = states.f_flatten(0, 1)?.f_index_select(0, &winners)?;
+        let scores = self.scores(&states)?.f_view([examples, classes, classes])?;
+        Ok(scores.f_diagonal(0, 1, 2)?)
     }
 
     /// The last layer's states of each direction, `[T, B, H]`, the backward ones with each example reversed.
@@ -262,7 +330,21 @@ impl Recurrent {
 
 impl StudentModel for Recurrent {
     fn logits(&self, batch: &TokenBatch, train: bool) -> Result<Tensor, ModelError> {
-        self.forward(batch, train)
+        let split = self.split(batch)?;
+        let texts = split.as_ref().unwrap_or(batch);
+        self.classify(self.read(texts, train)?, texts, train)
+    }
+
+    fn traced(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
+        match (&self.unrolled, self.layers.as_slice()) {
+            (Some(unrolled), [layer]) => {
+                let split = self.split(batch)?;
+                let texts = split.as_ref().unwrap_or(batch);
+                let (read, detour) = self.read_unrolled((unrolled, layer), texts)?;
+                Ok(Traced::new(self.classify(read, texts, true)?, detour))
+            }
+            _ => Ok(self.logits(batch, true)?.into()),
+        }
     }
 
     /// Two directions of `[D + H, gates · H]` a token and layer, without the input's part in the first
@@ -289,8 +371,24 @@ impl StudentModel for Recurrent {
     }
 }
 
-/// The maximum over each example's tokens: `[T, B, X]` to `[B, X]`.
-fn maximum(states: &Tensor, batch: &TokenBatch) -> Result<Tensor, ModelError> {
+/// What the layers read of texts.
+enum Read {
+    /// The states of all tokens, `[T, B, 2H]`.
+    Tokens(Tensor),
+    /// What stands for each text, `[B, 2H]`.
+    Texts(Tensor),
+}
+
+/// First texts and second texts, `[2B, X]`, compared: `[B, 4X]`.
+fn compared(texts: &Tensor) -> Result<Tensor, ModelError> {
+    let halves = texts.f_chunk(2, 0)?;
+    let (first, second) = (&halves[0], &halves[1]);
+    let (product, distance) = (first.f_mul(second)?, first.f_sub(second)?.f_abs()?);
+    Ok(Tensor::f_cat(&[first, second, &product, &distance], 1)?)
+}
+
+/// The maximum over each example's tokens and where it is: `[T, B, X]` to `[B, X]`, twice.
+fn maximum(states: &Tensor, batch: &TokenBatch) -> Result<(Tensor, Tensor), ModelError> {
     let masked = match &batch.mask {
         None => states.shallow_clone(),
         Some(mask) => {
@@ -298,7 +396,7 @@ fn maximum(states: &Tensor, batch: &TokenBatch) -> Result<Tensor, ModelError> {
             states.f_masked_fill(&padding, f64::NEG_INFINITY)?
         }
     };
-    Ok(masked.f_max_dim(0, false)?.0)
+    Ok(masked.f_max_dim(0, false)?)
 }
 
 /// Where each token of `[T, B]` goes when every example is reversed within its length, as indices

@@ -10,10 +10,11 @@ use lectern::{
     commands::{Evaluation, MetricsFile, Progress, judge},
     models::{BEST_WEIGHTS, LAST_WEIGHTS, Student, TokenBatch},
     text::Tokens,
+    traced::Traced,
     training::{Checkpoint, HardTargets, Optimizer, Schedule, Step, progress},
 };
 use serde_json::json;
-use tch::{Device, Tensor};
+use tch::Device;
 use tracing::info;
 
 use self::batch::LabelledBatch;
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
         let parts = batches.iter().map(|batch| {
             let share = batch.examples.len() as f64 / examples as f64;
             let run = &*self;
-            move || Ok::<_, anyhow::Error>(run.loss(batch)?.f_mul_scalar(share)?)
+            move || Ok::<_, anyhow::Error>(run.loss(batch)?.map(|loss| loss.f_mul_scalar(share))?)
         });
         let seed = (config.seed.into(), first);
         let step = Step::sum(&self.optimizer, parts, seed, config.clip_norm)?;
@@ -183,7 +184,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn loss(&self, batch: &LabelledBatch) -> anyhow::Result<Tensor> {
+    fn loss(&self, batch: &LabelledBatch) -> anyhow::Result<Traced> {
         let tokens: Vec<&Tokens> =
             batch.examples.iter().map(|&i| &self.prepared.train_tokens[i]).collect();
         let data = &self.prepared.data;
@@ -192,7 +193,8 @@ impl<'a> Run<'a> {
         let soft = batch.soft_targets(data.labels.len(), self.device)?;
         let logits = self.student.forward(&TokenBatch::new(&tokens, self.device)?)?;
         let progress = progress(self.state.step, self.schedule.total);
-        Ok(self.prepared.objective.loss.value(&logits, &hard, soft.as_ref(), progress)?)
+        let loss = &self.prepared.objective.loss;
+        Ok(logits.map(|logits| loss.value(logits, &hard, soft.as_ref(), progress))?)
     }
 
     /// Judges the epoch on dev, keeps its weights if they are the best so far, and writes a line and a checkpoint. With a

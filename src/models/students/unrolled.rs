@@ -1,0 +1,327 @@
+//! A bidirectional LSTM layer for training on a CPU, with a backward pass of its own.
+//!
+//! libtorch's LSTM multiplies every token of a batch, padding included, with the input weights. Here
+//! each distinct token is multiplied once, in the forward pass and, with its gradients summed up, in the
+//! backward pass: half of the tokens of a batch of headlines occur twice. Padding costs nothing, and a
+//! direction has a thread of its own, which need not meet others in every step.
+//!
+//! The layer is that of Hochreiter and Schmidhuber 1997 with a forget gate, as PyTorch's `nn.LSTM` states it,
+//! its gates in the order `i, f, g, o`; the gradients are back-propagation through time (Werbos 1990).
+//!
+//! `N` tokens without padding, `U` distinct ones, `D` numbers of a word, `H` units a direction. Tokens
+//! are packed as a direction reads them: first all first tokens, then all second ones, examples from the
+//! longest to the shortest, so that those that go on are the first rows of a step.
+
+use std::{
+    cmp::Reverse,
+    sync::{Arc, OnceLock},
+};
+
+use rayon::ThreadPool;
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::{recurrent::Weights, threads};
+use crate::traced::Detour;
+
+/// Sum of the rows of a bag.
+const SUM: i64 = 0;
+
+/// The threads that train a layer.
+#[derive(Debug, Default)]
+pub(super) struct Unrolled {
+    /// One for each direction.
+    pair: OnceLock<Option<Arc<ThreadPool>>>,
+}
+
+/// Words of a batch and where they stand.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// `[U, D]`, that gradients flow through.
+    pub(super) x: Tensor,
+    /// Of each example, the row of `x` of each of its tokens.
+    pub(super) rows: Vec<Vec<i64>>,
+}
+
+impl Unrolled {
+    /// All states, `[T, B, 2H]`, both directions in the order of the text, 0 in the place of padding.
+    pub(super) fn states(
+        &self,
+        words: &Words,
+        width: i64,
+        layer: &[Weights; 2],
+    ) -> Result<(Tensor, Detour), TchError> {
+        let pair = self.pair.get_or_init(|| match tch::get_num_threads() {
+            ..2 => None,
+            threads => threads::hire(2, threads / 2).map(Arc::new),
+        });
+        let (examples, hidden) = (words.rows.len() as i64, layer[0][1].size()[1]);
+        let pass = |reversed: bool| {
+            let weights = layer[usize::from(reversed)].each_ref().map(Tensor::shallow_clone);
+            Direction {
+                x: words.x.shallow_clone(),
+                weights,
+                packing: Packing::new(words, reversed),
+            }
+        };
+        let [forward, backward] =
+            both(pair.as_deref(), [pass(false), pass(true)], |direction| direction.forward())?;
+
+        let options = (Kind::Float, Device::Cpu);
+        let states = Tensor::f_zeros([width * examples, 2 * hidden], options)?;
+        for (half, direction) in (0..).zip([&forward, &backward]) {
+            let mut half = states.f_narrow(1, half * hidden, hidden)?;
+            let _half = half.f_index_copy_(0, &direction.places()?, &direction.states)?;
+        }
+        let output = states.f_view([width, examples, 2 * hidden])?.f_set_requires_grad(true)?;
+        let pair = pair.clone();
+        let backward = move |gradient: &Tensor| {
+            let gradient = gradient.f_reshape([width * examples, 2 * hidden])?;
+            let mut passes = Vec::new();
+            for (half, direction) in (0..).zip([forward, backward]) {
+                passes.push((direction, gradient.f_narrow(1, half * hidden, hidden)?));
+            }
+            let Ok(passes) = <[_; 2]>::try_from(passes) else { return Ok(Tensor::from(0.0)) };
+            let sums = both(pair.as_deref(), passes, |(direction, gradient)| {
+                let gradients = direction.backward(&gradient)?;
+                Ok((direction, gradients))
+            })?;
+            let mut surrogate = Tensor::from(0f32);
+            for (direction, gradients) in &sums {
+                surrogate = surrogate.f_add(&direction.surrogate(gradients)?)?;
+            }
+            Ok(surrogate)
+        };
+        Ok((output.shallow_clone(), Detour { output, backward: Box::new(backward) }))
+    }
+}
+
+/// Does a job for each direction, on two threads where there are some.
+fn both<I: Send, O: Send>(
+    pair: Option<&ThreadPool>,
+    [forward, backward]: [I; 2],
+    job: impl Fn(I) -> Result<O, TchError> + Sync,
+) -> Result<[O; 2], TchError> {
+    let job = |input| {
+        let _no_grad = tch::no_grad_guard();
+        job(input)
+    };
+    let (forward, backward) = match pair {
+        None => (job(forward), job(backward)),
+        Some(pair) => pair.install(|| rayon::join(|| job(forward), || job(backward))),
+    };
+    Ok([forward?, backward?])
+}
+
+/// One step: `count` packed rows from `start`, whose examples' rows of the step before begin at `before`.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    start: i64,
+    before: Option<i64>,
+    count: i64,
+}
+
+/// The order in which a direction reads a batch.
+#[derive(Debug)]
+struct Packing {
+    steps: Vec<Step>,
+    /// `[N]` row of `x`.
+    rows: Vec<i64>,
+    /// `[N]` place in the flat `[T · B]`.
+    places: Vec<i64>,
+}
+
+impl Packing {
+    fn new(words: &Words, reversed: bool) -> Self {
+        let examples = &words.rows;
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.sort_by_key(|&i| Reverse(examples[i].len()));
+        let mut packing = Self { steps: Vec::new(), rows: Vec::new(), places: Vec::new() };
+        let longest = order.first().map_or(0, |&i| examples[i].len());
+        for time in 0..longest {
+            let active = order.partition_point(|&i| examples[i].len() > time);
+            let start = packing.rows.len() as i64;
+            let before = packing.steps.last().map(|step: &Step| step.start);
+            packing.steps.push(Step { start, before, count: active as i64 });
+            for &example in &order[..active] {
+                let tokens = &examples[example];
+                let at = if reversed { tokens.len() - 1 - time } else { time };
+                packing.rows.push(tokens[at]);
+                packing.places.push((at * examples.len() + example) as i64);
+            }
+        }
+        packing
+    }
+
+    /// The rows that the tokens after each example's first one have for the token before.
+    fn previous(&self) -> Vec<i64> {
+        let steps =
+            self.steps.iter().filter_map(|step| Some(step.before?..step.before? + step.count));
+        steps.flatten().collect()
+    }
+
+    /// The packed rows of each of `distinct` words, one word after the other, and where each word's begin.
+    fn occurrences(&self, distinct: usize) -> (Vec<i64>, Vec<i64>) {
+        let mut order: Vec<i64> = (0..self.rows.len() as i64).collect();
+        order.sort_by_key(|&at| self.rows[at as usize]);
+        let begins =
+            |word: usize| order.partition_point(|&at| self.rows[at as usize] < word as i64) as i64;
+        let starts = (0..distinct).map(begins).collect();
+        (order, starts)
+    }
+}
+
+/// What one direction starts from.
+#[derive(Debug)]
+struct Direction {
+    x: Tensor,
+    weights: Weights,
+    packing: Packing,
+}
+
+/// What is kept of a forward pass, `[N, ..]`.
+#[derive(Debug)]
+struct Passed {
+    direction: Direction,
+    /// `[N, 4H]`, after their sigmoids and tanh.
+    gates: Tensor,
+    /// `c`.
+    cells: Tensor,
+    /// `tanh(c)`.
+    squashed: Tensor,
+    /// `h`.
+    states: Tensor,
+}
+
+/// Of the loss in what a direction was computed from; both biases have the same.
+#[derive(Debug)]
+struct Gradients {
+    x: Option<Tensor>,
+    input: Tensor,
+    own: Tensor,
+    bias: Tensor,
+}
+
+/// The gates `i, f, g, o` of some rows, each `[.., H]`.
+fn gates(all: &Tensor) -> Result<[Tensor; 4], TchError> {
+    let hidden = all.size()[1] / 4;
+    let gate = |k: i64| all.f_narrow(1, k * hidden, hidden);
+    Ok([gate(0)?, gate(1)?, gate(2)?, gate(3)?])
+}
+
+/// Gates `i` and `f`, `[.., 2H]`.
+fn first_two(all: &Tensor) -> Result<Tensor, TchError> {
+    all.f_narrow(1, 0, all.size()[1] / 2)
+}
+
+impl Step {
+    fn of(self, packed: &Tensor) -> Result<Tensor, TchError> {
+        packed.f_narrow(0, self.start, self.count)
+    }
+
+    fn before(self, packed: &Tensor) -> Result<Option<Tensor>, TchError> {
+        self.before.map(|before| packed.f_narrow(0, before, self.count)).transpose()
+    }
+}
+
+impl Direction {
+    fn forward(self) -> Result<Passed, TchError> {
+        let [input, own, input_bias, own_bias] = &self.weights;
+        let bias = input_bias.f_add(own_bias)?;
+        let words = bias.f_addmm(&self.x, &input.f_transpose(0, 1)?)?;
+        let all = words.f_index_select(0, &Tensor::f_from_slice(&self.packing.rows)?)?;
+        let own = own.f_transpose(0, 1)?;
+        let empty = || Tensor::f_empty([all.size()[0], own.size()[0]], (Kind::Float, Device::Cpu));
+        let (cells, squashed, states) = (empty()?, empty()?, empty()?);
+        for &step in &self.packing.steps {
+            let mut z = step.of(&all)?;
+            if let Some(h) = step.before(&states)? {
+                let _sum = z.f_addmm_(&h, &own)?;
+            }
+            let [i, f, mut g, mut o] = gates(&z)?;
+            let _squashed = (first_two(&z)?.f_sigmoid_()?, g.f_tanh_()?, o.f_sigmoid_()?);
+            let (mut c, squashed) = (step.of(&cells)?, step.of(&squashed)?);
+            let _c = match step.before(&cells)? {
+                None => i.f_mul_out(&c, &g)?,
+                Some(before) => {
+                    let _kept = f.f_mul_out(&c, &before)?;
+                    c.f_addcmul_(&i, &g)?
+                }
+            };
+            let _h = c.f_tanh_out(&squashed)?.f_mul_out(&step.of(&states)?, &o)?;
+        }
+        Ok(Passed { direction: self, gates: all, cells, squashed, states })
+    }
+}
+
+impl Passed {
+    fn places(&self) -> Result<Tensor, TchError> {
+        Tensor::f_from_slice(&self.direction.packing.places)
+    }
+
+    /// From the loss's gradient in the states, `[T · B, H]`.
+    fn backward(&self, gradient: &Tensor) -> Result<Gradients, TchError> {
+        let Direction { x, weights: [input, own, ..], packing } = &self.direction;
+        let of_states = gradient.f_index_select(0, &self.places()?)?;
+        let of_gates = self.gates.f_empty_like()?;
+        let most = packing.steps.first().map_or(0, |step| step.count);
+        let hidden = own.size()[1];
+        let of_cell = Tensor::f_zeros([most, hidden], (Kind::Float, Device::Cpu))?;
+        for &step in packing.steps.iter().rev() {
+            let (all, dz) = (step.of(&self.gates)?, step.of(&of_gates)?);
+            let ([i, f, g, o], [di, mut df, dg, d_o]) = (gates(&all)?, gates(&dz)?);
+            let (squashed, dh) = (step.of(&self.squashed)?, step.of(&of_states)?);
+            let mut dc = of_cell.f_narrow(0, 0, step.count)?;
+
+            let through_cell = dh.f_mul(&o)?;
+            let _slope =
+                Tensor::f_tanh_backward_grad_input(&through_cell, &through_cell, &squashed)?;
+            let _dc = dc.f_add_(&through_cell)?;
+            let _output = dh.f_mul_out(&d_o, &squashed)?;
+            let _input = dc.f_mul_out(&di, &g)?;
+            let _cell = dc.f_mul_out(&dg, &i)?;
+            let _forget = match step.before(&self.cells)? {
+                None => df.f_zero_()?,
+                Some(before) => dc.f_mul_out(&df, &before)?,
+            };
+            let (two, d_two) = (first_two(&all)?, first_two(&dz)?);
+            let _slopes = Tensor::f_sigmoid_backward_grad_input(&d_two, &d_two, &two)?;
+            let _slopes = Tensor::f_tanh_backward_grad_input(&dg, &dg, &g)?;
+            let _slopes = Tensor::f_sigmoid_backward_grad_input(&d_o, &d_o, &o)?;
+            if let Some(mut before) = step.before(&of_states)? {
+                let _dc = dc.f_mul_(&f)?;
+                let _dh = before.f_addmm_(&dz, own)?;
+            }
+        }
+
+        let (order, starts) = packing.occurrences(x.size()[0] as usize);
+        let (order, starts) = (Tensor::f_from_slice(&order)?, Tensor::f_from_slice(&starts)?);
+        let none = None::<Tensor>;
+        let sums =
+            Tensor::f_embedding_bag(&of_gates, &order, &starts, false, SUM, false, none, false)?;
+        let of_words = sums.0;
+        let previous = Tensor::f_from_slice(&packing.previous())?;
+        let later = of_gates.f_narrow(0, most, of_gates.size()[0] - most)?;
+        let x_gradient = x.requires_grad().then(|| of_words.f_mm(input)).transpose()?;
+        Ok(Gradients {
+            x: x_gradient,
+            input: of_words.f_transpose(0, 1)?.f_mm(x)?,
+            own: later.f_transpose(0, 1)?.f_mm(&self.states.f_index_select(0, &previous)?)?,
+            bias: of_words.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Float)?,
+        })
+    }
+
+    /// A scalar that has these gradients.
+    fn surrogate(&self, gradients: &Gradients) -> Result<Tensor, TchError> {
+        let product =
+            |of: &Tensor, gradient: &Tensor| of.f_reshape([-1])?.f_dot(&gradient.f_reshape([-1])?);
+        let Direction { x, weights: [input, own, input_bias, own_bias], .. } = &self.direction;
+        let mut sum = product(input, &gradients.input)?
+            .f_add(&product(own, &gradients.own)?)?
+            .f_add(&product(input_bias, &gradients.bias)?)?
+            .f_add(&product(own_bias, &gradients.bias)?)?;
+        if let Some(gradient) = &gradients.x {
+            sum = sum.f_add(&product(x, gradient)?)?;
+        }
+        Ok(sum)
+    }
+}
