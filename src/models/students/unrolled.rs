@@ -2,8 +2,9 @@
 //!
 //! libtorch's LSTM multiplies every token of a batch, padding included, with the input weights. Here
 //! each distinct token is multiplied once, in the forward pass and, with its gradients summed up, in the
-//! backward pass: half of the tokens of a batch of headlines occur twice. Padding costs nothing, and a
-//! direction has a thread of its own, which need not meet others in every step.
+//! backward pass: of a batch of headlines, less than half of the tokens are distinct. Padding costs nothing,
+//! nor does the backward pass of tokens that come after the last one whose state was used. A direction
+//! has a thread of its own, which need not meet others in every step.
 //!
 //! The layer is that of Hochreiter and Schmidhuber 1997 with a forget gate, as PyTorch's `nn.LSTM` states it,
 //! its gates in the order `i, f, g, o`; the gradients are back-propagation through time (Werbos 1990).
@@ -25,6 +26,9 @@ use crate::traced::Detour;
 
 /// Sum of the rows of a bag.
 const SUM: i64 = 0;
+
+/// Share of the tokens that a loss may depend on for it to pay that the others are left out of its backward pass.
+const MOST_REACHED: f64 = 0.95;
 
 /// The threads that train a layer.
 #[derive(Debug, Default)]
@@ -81,7 +85,7 @@ impl Unrolled {
                 passes.push((direction, gradient.f_narrow(1, half * hidden, hidden)?));
             }
             let Ok(passes) = <[_; 2]>::try_from(passes) else { return Ok(Tensor::from(0.0)) };
-            let sums = both(pair.as_deref(), passes, |(direction, gradient)| {
+            let sums = both(pair.as_deref(), passes, |(mut direction, gradient)| {
                 let gradients = direction.backward(&gradient)?;
                 Ok((direction, gradients))
             })?;
@@ -121,7 +125,7 @@ struct Step {
 }
 
 /// The order in which a direction reads a batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Packing {
     steps: Vec<Step>,
     /// `[N]` row of `x`.
@@ -135,13 +139,11 @@ impl Packing {
         let examples = &words.rows;
         let mut order: Vec<usize> = (0..examples.len()).collect();
         order.sort_by_key(|&i| Reverse(examples[i].len()));
-        let mut packing = Self { steps: Vec::new(), rows: Vec::new(), places: Vec::new() };
+        let mut packing = Self::default();
         let longest = order.first().map_or(0, |&i| examples[i].len());
         for time in 0..longest {
             let active = order.partition_point(|&i| examples[i].len() > time);
-            let start = packing.rows.len() as i64;
-            let before = packing.steps.last().map(|step: &Step| step.start);
-            packing.steps.push(Step { start, before, count: active as i64 });
+            packing.begin_step(active);
             for &example in &order[..active] {
                 let tokens = &examples[example];
                 let at = if reversed { tokens.len() - 1 - time } else { time };
@@ -152,21 +154,96 @@ impl Packing {
         packing
     }
 
-    /// The rows that the tokens after each example's first one have for the token before.
-    fn previous(&self) -> Vec<i64> {
-        let steps =
-            self.steps.iter().filter_map(|step| Some(step.before?..step.before? + step.count));
-        steps.flatten().collect()
+    /// The part that a loss depends on, which is all up to the last token of each example whose state `matters`, `[N]`.
+    fn reached(self, matters: &[bool]) -> Reached {
+        let examples = self.steps.first().map_or(0, |step| step.count as usize);
+        let mut reach = vec![0; examples];
+        for (time, step) in self.steps.iter().enumerate() {
+            let matters = &matters[step.start as usize..][..step.count as usize];
+            for (reach, _) in reach.iter_mut().zip(matters).filter(|(_, matters)| **matters) {
+                *reach = time + 1;
+            }
+        }
+        let reached: usize = reach.iter().sum();
+        if reached == 0 || reached as f64 > MOST_REACHED * self.rows.len() as f64 {
+            return Reached { packing: self, kept: None };
+        }
+        let mut order: Vec<usize> = (0..examples).collect();
+        order.sort_by_key(|&rank| Reverse(reach[rank]));
+        let (mut packing, mut kept) = (Self::default(), Vec::with_capacity(reached));
+        for (time, whole) in self.steps.iter().enumerate() {
+            let active = order.partition_point(|&rank| reach[rank] > time);
+            packing.begin_step(active);
+            for rank in &order[..active] {
+                let at = whole.start as usize + rank;
+                kept.push(at as i64);
+                packing.rows.push(self.rows[at]);
+                packing.places.push(self.places[at]);
+            }
+        }
+        Reached { packing, kept: Some(kept) }
     }
 
-    /// The packed rows of each of `distinct` words, one word after the other, and where each word's begin.
-    fn occurrences(&self, distinct: usize) -> (Vec<i64>, Vec<i64>) {
+    /// Before the tokens of `count` examples are pushed.
+    fn begin_step(&mut self, count: usize) {
+        let before = self.steps.last().map(|step| step.start);
+        if count > 0 {
+            let start = self.rows.len() as i64;
+            self.steps.push(Step { start, before, count: count as i64 });
+        }
+    }
+
+    /// The distinct rows of `x`, and of each its packed rows: all, one distinct row after the other, and where each one's
+    /// begin.
+    fn occurrences(&self) -> [Vec<i64>; 3] {
         let mut order: Vec<i64> = (0..self.rows.len() as i64).collect();
         order.sort_by_key(|&at| self.rows[at as usize]);
-        let begins =
-            |word: usize| order.partition_point(|&at| self.rows[at as usize] < word as i64) as i64;
-        let starts = (0..distinct).map(begins).collect();
-        (order, starts)
+        let (mut distinct, mut starts) = (Vec::new(), Vec::new());
+        for (start, &at) in (0..).zip(&order) {
+            let row = self.rows[at as usize];
+            if distinct.last() != Some(&row) {
+                distinct.push(row);
+                starts.push(start);
+            }
+        }
+        [distinct, order, starts]
+    }
+}
+
+/// A part of a packing, of fewer tokens.
+#[derive(Debug)]
+struct Reached {
+    packing: Packing,
+    /// The row that each had, where it is not all.
+    kept: Option<Vec<i64>>,
+}
+
+impl Reached {
+    /// The rows of a step in what was packed as the whole, as they are packed now.
+    fn of(&self, whole: &Tensor, Step { start, count, .. }: Step) -> Result<Tensor, TchError> {
+        self.span(whole, start, count)
+    }
+
+    /// Those of the step before, of the examples that go on.
+    fn before(&self, whole: &Tensor, step: Step) -> Result<Option<Tensor>, TchError> {
+        step.before.map(|before| self.span(whole, before, step.count)).transpose()
+    }
+
+    fn span(&self, whole: &Tensor, start: i64, count: i64) -> Result<Tensor, TchError> {
+        match &self.kept {
+            None => whole.f_narrow(0, start, count),
+            Some(kept) => {
+                let kept = &kept[start as usize..][..count as usize];
+                whole.f_index_select(0, &Tensor::f_from_slice(kept)?)
+            }
+        }
+    }
+
+    /// The rows, in what was packed as the whole, of the token before each that is not an example's first one.
+    fn previous(&self) -> Vec<i64> {
+        let steps = self.packing.steps.iter();
+        let now = steps.filter_map(|step| Some(step.before?..step.before? + step.count)).flatten();
+        now.map(|at| self.kept.as_ref().map_or(at, |kept| kept[at as usize])).collect()
     }
 }
 
@@ -259,17 +336,27 @@ impl Passed {
     }
 
     /// From the loss's gradient in the states, `[T · B, H]`.
-    fn backward(&self, gradient: &Tensor) -> Result<Gradients, TchError> {
-        let Direction { x, weights: [input, own, ..], packing } = &self.direction;
-        let of_states = gradient.f_index_select(0, &self.places()?)?;
-        let of_gates = self.gates.f_empty_like()?;
-        let most = packing.steps.first().map_or(0, |step| step.count);
+    fn backward(&mut self, gradient: &Tensor) -> Result<Gradients, TchError> {
+        let largest = gradient
+            .f_index_select(0, &self.places()?)?
+            .f_abs()?
+            .f_amax([1i64].as_slice(), false)?;
+        let matters: Vec<bool> = Vec::<f32>::try_from(largest)?.iter().map(|&g| g != 0.0).collect();
+        let reached = std::mem::take(&mut self.direction.packing).reached(&matters);
+        let packing = &reached.packing;
+        let Direction { x, weights: [input, own, ..], .. } = &self.direction;
         let hidden = own.size()[1];
-        let of_cell = Tensor::f_zeros([most, hidden], (Kind::Float, Device::Cpu))?;
+
+        let of_states = gradient.f_index_select(0, &Tensor::f_from_slice(&packing.places)?)?;
+        let options = (Kind::Float, Device::Cpu);
+        let of_gates = Tensor::f_empty([of_states.size()[0], 4 * hidden], options)?;
+        let most = packing.steps.first().map_or(0, |step| step.count);
+        let of_cell = Tensor::f_zeros([most, hidden], options)?;
         for &step in packing.steps.iter().rev() {
-            let (all, dz) = (step.of(&self.gates)?, step.of(&of_gates)?);
+            let (all, squashed) =
+                (reached.of(&self.gates, step)?, reached.of(&self.squashed, step)?);
+            let (dz, dh) = (step.of(&of_gates)?, step.of(&of_states)?);
             let ([i, f, g, o], [di, mut df, dg, d_o]) = (gates(&all)?, gates(&dz)?);
-            let (squashed, dh) = (step.of(&self.squashed)?, step.of(&of_states)?);
             let mut dc = of_cell.f_narrow(0, 0, step.count)?;
 
             let through_cell = dh.f_mul(&o)?;
@@ -279,7 +366,7 @@ impl Passed {
             let _output = dh.f_mul_out(&d_o, &squashed)?;
             let _input = dc.f_mul_out(&di, &g)?;
             let _cell = dc.f_mul_out(&dg, &i)?;
-            let _forget = match step.before(&self.cells)? {
+            let _forget = match reached.before(&self.cells, step)? {
                 None => df.f_zero_()?,
                 Some(before) => dc.f_mul_out(&df, &before)?,
             };
@@ -293,18 +380,28 @@ impl Passed {
             }
         }
 
-        let (order, starts) = packing.occurrences(x.size()[0] as usize);
-        let (order, starts) = (Tensor::f_from_slice(&order)?, Tensor::f_from_slice(&starts)?);
+        let [distinct, order, starts] = packing.occurrences();
+        let [distinct, order, starts] = [
+            Tensor::f_from_slice(&distinct)?,
+            Tensor::f_from_slice(&order)?,
+            Tensor::f_from_slice(&starts)?,
+        ];
         let none = None::<Tensor>;
         let sums =
             Tensor::f_embedding_bag(&of_gates, &order, &starts, false, SUM, false, none, false)?;
         let of_words = sums.0;
-        let previous = Tensor::f_from_slice(&packing.previous())?;
+        let words = x.f_index_select(0, &distinct)?;
+        let of_x = if x.requires_grad() {
+            let zeros = Tensor::f_zeros(x.size(), options)?;
+            Some(zeros.f_index_copy(0, &distinct, &of_words.f_mm(input)?)?)
+        } else {
+            None
+        };
+        let previous = Tensor::f_from_slice(&reached.previous())?;
         let later = of_gates.f_narrow(0, most, of_gates.size()[0] - most)?;
-        let x_gradient = x.requires_grad().then(|| of_words.f_mm(input)).transpose()?;
         Ok(Gradients {
-            x: x_gradient,
-            input: of_words.f_transpose(0, 1)?.f_mm(x)?,
+            x: of_x,
+            input: of_words.f_transpose(0, 1)?.f_mm(&words)?,
             own: later.f_transpose(0, 1)?.f_mm(&self.states.f_index_select(0, &previous)?)?,
             bias: of_words.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Float)?,
         })
