@@ -26,7 +26,8 @@ const BATCH: usize = 64;
 const STEPS: usize = 20;
 const TURNS: usize = 7;
 
-pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
+pub(crate) fn run(python: &str, threads: usize, quick: bool) -> Result<Vec<Value>> {
+    let turns = if quick { 1 } else { TURNS };
     let mut ours = Ours::new()?;
     let arguments = [threads, STEPS, BATCH].map(|n| n.to_string());
     let mut theirs = PyTorch::start(python, "bilstm_step.py", &arguments)?;
@@ -34,7 +35,7 @@ pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
     ours.turn()?;
     theirs.turn()?;
     let (mut rates, mut peer_rates) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         rates.push(ours.turn()?);
         peer_rates.push(STEPS as f64 / theirs.turn()?);
     }
