@@ -242,7 +242,7 @@ pub struct TrainOptions {
     /// Batches whose gradients make one step [default: 1]
     #[arg(long, value_name = "BATCHES")]
     pub accumulate: Option<usize>,
-    /// Learning rate at its peak [default: 0.002; transformer 0.0001; sgd 0.05, adadelta 1]
+    /// Learning rate at its peak [default: 0.002; transformer 0.0001, a fresh one 0.0005; sgd 0.05, adadelta 1]
     #[arg(long)]
     pub lr: Option<f64>,
     /// How gradients become steps [default: adam]

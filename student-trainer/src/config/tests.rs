@@ -100,6 +100,9 @@ fn a_fresh_transformer_reads_as_its_folder_does_unless_flags_say_otherwise() {
     let jieba = |options| TrainOptions { words: Some(WordOption::Jieba), ..options };
     assert_eq!(input(fresh("folder", jieba)), words(WordOption::Jieba));
 
+    let config = fresh("folder", |options| options).resolve().unwrap();
+    assert_eq!((config.lr, config.epochs), (5e-4, 4));
+
     let layers = |options| TrainOptions { layers: Some(vec![0, 2]), ..options };
     assert!(refused(fresh("folder", layers)).contains("--num-layers says how many"));
     let both = |options| TrainOptions { init_from: Some("encoder".into()), ..options };
