@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 mod common;
 #[expect(dead_code, reason = "the bench `serving` uses the rest")]
-#[path = "serving/headlines.rs"]
+#[path = "common/headlines.rs"]
 mod headlines;
 #[path = "common/lengths.rs"]
 mod lengths;

@@ -15,7 +15,8 @@ use student_trainer::{config::DEFAULT_TEXTS, labels::describe};
 use crate::{
     common,
     data::{DataSet, Kind},
-    roles::{Role, Teacher},
+    roles::Role,
+    teacher::Teacher,
 };
 
 /// One student's settings.

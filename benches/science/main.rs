@@ -6,11 +6,13 @@
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/roles.rs"]
+mod roles;
 
 mod data;
 mod experiments;
 mod results;
-mod roles;
+mod teacher;
 
 use std::{env, path::PathBuf};
 

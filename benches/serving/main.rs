@@ -8,8 +8,12 @@
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/headlines.rs"]
+mod headlines;
 #[path = "../common/lengths.rs"]
 mod lengths;
+#[path = "../common/status.rs"]
+mod status;
 
 mod client;
 mod cold;
@@ -17,7 +21,6 @@ mod costs;
 mod counting;
 mod dialogue;
 mod epochs;
-mod headlines;
 mod in_process;
 mod light;
 mod machine;

@@ -4,6 +4,8 @@ use std::{fs, ops::Sub};
 
 use anyhow::{Context as _, Result};
 
+use crate::status::Status;
+
 /// The unit of `/proc/PID/stat`: Linux shows 100 ticks a second on every machine that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -50,14 +52,7 @@ pub(crate) struct Resident {
 
 impl Resident {
     pub(crate) fn of(process: u32) -> Result<Self> {
-        let path = format!("/proc/{process}/status");
-        let status = fs::read_to_string(&path).with_context(|| path.clone())?;
-        let bytes = |name: &str| -> Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-            let kibibytes = kibibytes.with_context(|| format!("{path}: no {name}"))?;
-            Ok(kibibytes.trim().parse::<u64>()? << 10)
-        };
-        Ok(Self { all: bytes("VmRSS:")?, files: bytes("RssFile:")? })
+        let status = Status::of(process)?;
+        Ok(Self { all: status.bytes("VmRSS")?, files: status.bytes("RssFile")? })
     }
 }

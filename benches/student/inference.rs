@@ -5,9 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lectern::{
-    data::LabelSet,
-    models::{BEST_WEIGHTS, Classifier as _, Family, Student, StudentConfig, bilstm::BiLstmConfig},
-    text::{Segmentation, Tokenizer, Tokens, word_tokenizer},
+    models::{Classifier as _, Student},
+    text::Tokens,
 };
 use serde_json::Value;
 use tch::Device;
@@ -16,10 +15,11 @@ use crate::{
     common::{measure, median},
     lengths::{headline_lengths, scramble},
     peer::PyTorch,
+    student::run_folder,
 };
 
 /// Words of the student: 0.96 million parameters are of the layers, the table comes on top.
-const WORDS: usize = 16_000;
+const WORDS: u64 = 16_000;
 /// Sentences of a turn of BERT-large, and how often the student labels as many in one of its own.
 const SENTENCES: usize = 32;
 const TIMES: usize = 500;
@@ -27,19 +27,20 @@ const TIMES: usize = 500;
 const BATCH: usize = 16;
 const TURNS: usize = 5;
 
-pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
+pub(crate) fn run(python: &str, threads: usize, quick: bool) -> Result<Vec<Value>> {
+    let turns = if quick { 1 } else { TURNS };
     // With the two special tokens that BERT adds.
     let lengths: Vec<usize> = headline_lengths(SENTENCES).iter().map(|n| n + 2).collect();
     let listed = lengths.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let arguments = [threads.to_string(), BATCH.to_string(), listed];
     let mut theirs = PyTorch::start(python, "bert_large.py", &arguments)?;
-    let student = student()?;
+    let student = Student::load(run_folder(WORDS)?.path(), Device::Cpu)?;
     let sentences = sentences(&lengths);
     // Warm-up.
     theirs.turn()?;
     label(&student, &sentences)?;
     let (mut rates, mut peer_rates) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         rates.push(sentences.len() as f64 / label(&student, &sentences)?);
         peer_rates.push(SENTENCES as f64 / theirs.turn()?);
     }
@@ -52,28 +53,11 @@ pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
     ])
 }
 
-/// A random student, written and loaded as users have it.
-fn student() -> Result<Student> {
-    let word = |i: usize| format!("word{i}");
-    let words: Vec<String> = (0..WORDS).map(word).collect();
-    let tokenizer = word_tokenizer(words.iter().map(String::as_str), 1, WORDS + 8)?;
-    let tokenizer = Tokenizer::new(tokenizer, 64)?;
-    let family = Family::BiLstm(BiLstmConfig::paper(tokenizer.vocabulary_size() as i64));
-    let config = StudentConfig { max_length: 64, segmentation: Segmentation::None, family };
-    let labels = LabelSet::new(vec!["negative".to_owned(), "positive".to_owned()])?;
-    tch::manual_seed(1);
-    let fresh = Student::fresh(config, labels, tokenizer, Device::Cpu)?;
-    let folder = tempfile::tempdir()?;
-    fresh.save_description(folder.path())?;
-    fresh.save_weights(folder.path(), BEST_WEIGHTS)?;
-    Ok(Student::load(folder.path(), Device::Cpu)?)
-}
-
 /// Sentences of these lengths, many times over, each of other words, sorted by length.
 fn sentences(lengths: &[usize]) -> Vec<Tokens> {
     let mut lengths = lengths.repeat(TIMES);
     lengths.sort_unstable();
-    let id = |i: usize, t: usize| (scramble((i * 64 + t) as u64) % WORDS as u64) as i64;
+    let id = |i: usize, t: usize| (scramble((i * 64 + t) as u64) % WORDS) as i64;
     let sentence = |(i, &length): (usize, &usize)| Tokens {
         ids: (0..length).map(|t| id(i, t)).collect(),
         type_ids: vec![0; length],

@@ -30,7 +30,8 @@ const UNUSED: i64 = 106;
 const STEPS: usize = 20;
 const TURNS: usize = 7;
 
-pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
+pub(crate) fn run(python: &str, threads: usize, quick: bool) -> Result<Vec<Value>> {
+    let turns = if quick { 1 } else { TURNS };
     let mut ours = Ours::new()?;
     let batches = common::folder().join("step_batches.json");
     fs::write(&batches, serde_json::to_vec(&ours.ids())?)?;
@@ -41,7 +42,7 @@ pub(crate) fn run(python: &str, threads: usize) -> Result<Vec<Value>> {
     ours.turn()?;
     theirs.turn()?;
     let (mut rates, mut peer_rates) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         rates.push(ours.turn()?);
         peer_rates.push(STEPS as f64 / theirs.turn()?);
     }

@@ -4,10 +4,12 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    f64::consts::SQRT_2,
     fmt,
     path::{Path, PathBuf},
 };
 
+use statrs::function::erf::erf;
 use tch::{Device, Kind, Tensor};
 use tracing::debug;
 
@@ -24,6 +26,13 @@ pub enum Init {
     Ones,
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
+    /// Normal with mean 0 and this standard deviation, but for values further than `cutoff` of it from 0.
+    TruncatedNormal {
+        /// Of the whole normal distribution.
+        std: f64,
+        /// In standard deviations.
+        cutoff: f64,
+    },
     /// Uniform in `[-bound, bound]`.
     Uniform(f64),
 }
@@ -96,6 +105,14 @@ impl Parameters {
     }
 }
 
+/// Uniform in `[-bound, bound]`.
+fn uniform(shape: &[i64], bound: f64, options: (Kind, Device)) -> Result<Tensor, ModelError> {
+    Ok(Tensor::f_rand(shape, options)?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?)
+}
+
+/// What a parameter of a name and shape starts as.
+type Rule = dyn Fn(&str, &[i64]) -> Init;
+
 /// Hands out parameters by name while a model is built, and gathers every misfit on the way, so that
 /// a broken folder is reported whole.
 pub struct Builder {
@@ -103,6 +120,7 @@ pub struct Builder {
     path: PathBuf,
     device: Device,
     left_over: Box<dyn Fn(&str) -> bool>,
+    missing: Option<Box<Rule>>,
     built: RefCell<Parameters>,
     problems: RefCell<Vec<String>>,
 }
@@ -123,6 +141,7 @@ impl Builder {
             path: path.to_owned(),
             device,
             left_over: Box::new(|_| false),
+            missing: None,
             built: RefCell::default(),
             problems: RefCell::default(),
         }
@@ -135,6 +154,12 @@ impl Builder {
         Self { left_over: Box::new(left_over), ..self }
     }
 
+    /// Lets the source lack required parameters: these are then what `initial` makes of name and shape.
+    #[must_use]
+    pub(super) fn with_missing(self, initial: impl Fn(&str, &[i64]) -> Init + 'static) -> Self {
+        Self { missing: Some(Box::new(initial)), ..self }
+    }
+
     /// Parameters from libtorch's random state alone.
     pub fn fresh(device: Device) -> Self {
         Self::from_weights(HashMap::new(), Path::new("a fresh model"), device)
@@ -143,6 +168,10 @@ impl Builder {
     /// The parameter `name`, float32, of exactly `shape`.
     pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, ModelError> {
         let options = (Kind::Float, self.device);
+        let init = match (init, &self.missing) {
+            (Init::Required, Some(initial)) => initial(name, shape),
+            (init, _) => init,
+        };
         let tensor = match (self.source.get(name), init) {
             (Some(found), _) if found.size() == shape => {
                 found.f_to_device(self.device)?.f_to_kind(Kind::Float)?.f_contiguous()?
@@ -159,9 +188,12 @@ impl Builder {
             (None, Init::Zeros) => Tensor::f_zeros(shape, options)?,
             (None, Init::Ones) => Tensor::f_ones(shape, options)?,
             (None, Init::Normal(std)) => Tensor::f_randn(shape, options)?.f_mul_scalar(std)?,
-            (None, Init::Uniform(bound)) => {
-                Tensor::f_rand(shape, options)?.f_mul_scalar(2.0 * bound)?.f_sub_scalar(bound)?
+            (None, Init::TruncatedNormal { std, cutoff }) => {
+                // `erfinv` takes the error function's values between those at the bounds to normal ones between them.
+                let bound = erf(cutoff / SQRT_2);
+                uniform(shape, bound, options)?.f_erfinv()?.f_mul_scalar(SQRT_2 * std)?
             }
+            (None, Init::Uniform(bound)) => uniform(shape, bound, options)?,
         };
         let mut built = self.built.borrow_mut();
         if built.tensors.insert(name.to_owned(), tensor.shallow_clone()).is_none() {

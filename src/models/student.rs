@@ -79,7 +79,7 @@ impl Student {
         device: Device,
     ) -> Result<Self, ModelError> {
         let source = Path::new("what the student starts from");
-        let builder = Builder::from_weights(initial.0, source, device);
+        let builder = config.family.starting(Builder::from_weights(initial.0, source, device))?;
         Self::build(config, labels, tokenizer, builder, device, true)
     }
 

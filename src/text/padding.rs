@@ -16,6 +16,13 @@ const NAMED_IN: [(&str, &str); 3] = [
 /// What families without any of these files' word for it pad with.
 const USUAL: [&str; 2] = ["[PAD]", "<pad>"];
 
+impl Tokenizer {
+    /// The id of the padding token, where it has one of a usual name.
+    pub(crate) fn padding(&self) -> Option<i64> {
+        USUAL.iter().find_map(|token| self.id_of(token))
+    }
+}
+
 /// The id of the padding token of the tokenizer in `folder`.
 pub(crate) fn padding_id(folder: &Path, tokenizer: &Tokenizer) -> Result<i64, TextError> {
     let named = NAMED_IN.iter().find_map(|(file, pointer)| {

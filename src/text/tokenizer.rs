@@ -119,6 +119,11 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
+    /// Rows of a table that has one for every id: the highest and one more, for there may be gaps.
+    pub(crate) fn rows(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
     /// The id of a token, by its exact spelling.
     pub(crate) fn id_of(&self, token: &str) -> Option<i64> {
         self.inner.token_to_id(token).map(i64::from)

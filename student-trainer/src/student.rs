@@ -2,12 +2,12 @@
 
 use std::{collections::HashSet, path::Path};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use lectern::{
     commands::Usage,
     data::Example,
     models::{
-        Initial, StudentConfig,
+        Family, Initial, StudentConfig,
         students::{WordTable, transformer::TransformerConfig},
     },
     text::{
@@ -45,6 +45,9 @@ pub(crate) fn check_there(settings: &StudentSettings) -> Result<(), Usage> {
         }
     }
     match (&settings.input, &settings.shape) {
+        (_, Shape::Described { config, .. }) if !config.exists() => {
+            absent("encoder-config", config)
+        }
         (Input::Tokenizer(path), _) if !path.exists() => absent("tokenizer", path),
         (Input::Encoder(folder), Shape::Words(_)) if !folder.is_dir() => {
             absent("init-embeddings", folder)
@@ -70,11 +73,25 @@ pub(crate) fn plan(
         Shape::Words(family) => family.clone(),
         Shape::Encoder { folder, layers, dropout } => {
             let from = TransformerConfig::from_folder(folder, layers, max_length, *dropout)?;
-            let family = lectern::models::Family::Transformer(Box::new(from.config));
+            let family = Family::Transformer(Box::new(from.config));
             let segmentation = from.tokenizer.segmentation();
             let model = StudentConfig { max_length, segmentation, family };
             let (tokenizer, initial) = (from.tokenizer, from.initial);
             return Ok(Plan { tokenizer, model, initial, covered: None });
+        }
+        Shape::Described { config: path, sizes, dropout } => {
+            let made = tokenizer(config, train, mask);
+            let (tokenizer, _) = if settings.input == Input::Tokenizer(path.clone()) {
+                made.with_context(|| no_tokenizer(path))?
+            } else {
+                made?
+            };
+            let encoder =
+                TransformerConfig::described(path, *sizes, &tokenizer, max_length, *dropout)?;
+            let family = Family::Transformer(Box::new(encoder));
+            let model =
+                StudentConfig { max_length, segmentation: tokenizer.segmentation(), family };
+            return Ok(Plan { tokenizer, model, initial: Initial::default(), covered: None });
         }
     };
     let (tokenizer, vectors) = tokenizer(config, train, mask)?;
@@ -152,6 +169,14 @@ fn tokenizer(
         None => tokenizer,
     };
     Ok((tokenizer, vectors))
+}
+
+fn no_tokenizer(path: &Path) -> String {
+    format!(
+        "--encoder-config {}: has no tokenizer that can be read; give --tokenizer, or --words for the words of the \
+         training texts",
+        path.display()
+    )
 }
 
 fn read_tokenizer(path: &Path, max_length: usize) -> Result<Tokenizer, TextError> {

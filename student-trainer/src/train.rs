@@ -12,7 +12,11 @@ use tch::Device;
 use tracing::info;
 
 use crate::{
-    config::TrainConfig, finish::finish, prepare::prepare, run::Run, run_folder::RunFolder,
+    config::{Shape, TrainConfig},
+    finish::finish,
+    prepare::prepare,
+    run::Run,
+    run_folder::RunFolder,
 };
 
 /// What a run came to; `summary.json` of the run folder.
@@ -23,7 +27,7 @@ pub struct Summary(pub Value);
 pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
     let mut prepared = prepare(config)?;
     let teachers: Vec<_> = prepared.cards.iter().map(|card| card.fingerprint.to_string()).collect();
-    let settings = prepared.objective.settings([
+    let mut settings = prepared.objective.settings([
         ("train", contents_hash(&prepared.data.train)),
         ("dev", contents_hash(&prepared.data.dev)),
         ("labels-of-data", prepared.data.labels.names().join(", ")),
@@ -31,6 +35,11 @@ pub fn train(config: &TrainConfig, device: Device) -> anyhow::Result<Summary> {
         ("teacher", teachers.join(", ")),
         ("first-weights", prepared.initial.hash()?),
     ])?;
+    if matches!(config.student_settings.shape, Shape::Described { .. }) {
+        let encoder = serde_json::to_string(&prepared.model)?;
+        let hash = blake3::hash(encoder.as_bytes()).to_hex()[..16].to_owned();
+        settings.insert("encoder-config".to_owned(), hash.into());
+    }
     let checkpoint = Checkpoint::new(config.output.join(CHECKPOINT), settings);
     if !checkpoint.exists() {
         claim_folder(&config.output)?;

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tch::Tensor;
 
 use super::{
-    Builder, ModelError, Permutation, TokenBatch, folder::malformed, head::FamilyHead,
+    Builder, Init, ModelError, Permutation, TokenBatch, folder::malformed, head::FamilyHead,
     linear::Kernels, masked_lm::MaskedHead,
 };
 
@@ -94,6 +94,16 @@ pub(super) trait Architecture: Debug + Send {
 
     /// Everything in the configuration that changes what is computed, for the fingerprint.
     fn computation(&self) -> Value;
+
+    /// What a parameter of a fresh encoder starts as.
+    fn initial(&self, name: &str, shape: &[i64]) -> Init {
+        initial(name, shape, self.facts().initializer_range)
+    }
+
+    /// Id of the padding token, where positions are counted from after it; `None` where they are from 0.
+    fn padding(&self) -> Option<i64> {
+        None
+    }
 
     /// Name of the table of word embeddings.
     fn word_table(&self) -> String {
@@ -167,17 +177,34 @@ pub(super) fn architecture(
     folder: &Path,
     config: &Value,
 ) -> Result<Box<dyn Architecture>, ModelError> {
-    let path = folder.join("config.json");
+    architecture_of(&folder.join("config.json"), config)
+}
+
+/// Reads the architecture that the file at `path` describes.
+pub(super) fn architecture_of(
+    path: &Path,
+    config: &Value,
+) -> Result<Box<dyn Architecture>, ModelError> {
     let known = || FAMILIES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let Some(stated) = config.get("model_type").and_then(Value::as_str) else {
-        return Err(malformed(&path, format!("has no model_type; expected one of {}", known())));
+        return Err(malformed(path, format!("has no model_type; expected one of {}", known())));
     };
     match FAMILIES.iter().find(|(name, _)| *name == stated) {
-        Some((_, read)) => read(&path, config),
+        Some((_, read)) => read(path, config),
         None => Err(malformed(
-            &path,
+            path,
             format!("model_type {stated:?} is not supported; this version reads {}", known()),
         )),
+    }
+}
+
+/// What parameters start as by `_init_weights` of `transformers`: matrices and tables normal with deviation `std`, norms so
+/// that they change nothing, other biases 0. A table's row for padding is like its others, for nothing looks at it.
+fn initial(name: &str, shape: &[i64], std: f64) -> Init {
+    match (name.rsplit('.').next(), shape) {
+        (Some("bias"), _) => Init::Zeros,
+        (_, [_]) => Init::Ones,
+        _ => Init::Normal(std),
     }
 }
 

@@ -157,6 +157,10 @@ impl Architecture for MpNetConfig {
         }))
     }
 
+    fn padding(&self) -> Option<i64> {
+        Some(PADDING)
+    }
+
     fn computation(&self) -> Value {
         as_json(self)
     }

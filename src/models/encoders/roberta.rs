@@ -163,6 +163,10 @@ impl Architecture for RobertaConfig {
         Ok(Box::new(Stack::new(embeddings, layers, sizes)))
     }
 
+    fn padding(&self) -> Option<i64> {
+        Some(self.pad_token_id)
+    }
+
     fn computation(&self) -> Value {
         as_json(self)
     }

@@ -58,6 +58,15 @@ impl Family {
         }
     }
 
+    /// `builder` for a fresh model. What a Transformer's encoder lacks there has a start too, as all else has by
+    /// [`build`](Self::build).
+    pub(in super::super) fn starting(&self, builder: Builder) -> Result<Builder, ModelError> {
+        match self {
+            Self::Transformer(config) => config.starting(builder),
+            _ => Ok(builder),
+        }
+    }
+
     /// Takes the parameters from `builder`; with `fresh`, those that it lacks start as the family's paper
     /// or PyTorch's own layers do, else all must be there.
     pub(in super::super) fn build(

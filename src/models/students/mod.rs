@@ -6,6 +6,7 @@
 pub mod average;
 pub mod bigru;
 pub mod bilstm;
+mod described;
 pub mod dpcnn;
 mod embedding;
 mod family;
@@ -26,6 +27,7 @@ use tch::{Device, Tensor};
 use super::{ModelError, TokenBatch, fingerprint::Parts};
 use crate::traced::Traced;
 
+pub use described::EncoderSizes;
 pub use embedding::{Channels, TUNED, Table, UNTRAINED};
 pub use family::Family;
 pub use words::{WordTable, projected};

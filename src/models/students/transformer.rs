@@ -1,10 +1,10 @@
-//! A small Transformer: any encoder family with fewer layers, which start as chosen layers of a larger one
-//! (Sanh et al. 2019, `DistilBERT`, arXiv 1910.01108, section 3), with a classification head.
+//! A small Transformer: any encoder family with a classification head. Its layers start as chosen ones of a larger encoder
+//! (Sanh et al. 2019, `DistilBERT`, arXiv 1910.01108, section 3), or fresh in the sizes of [`described`](super::described).
 
 use std::{collections::HashMap, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 use crate::text::Tokenizer;
 
 /// What `config.json` of a family may call its number of layers.
-const DEPTHS: [&str; 3] = ["num_hidden_layers", "n_layers", "n_layer"];
+pub(super) const DEPTHS: [&str; 3] = ["num_hidden_layers", "n_layers", "n_layer"];
 
 /// Shape of a small Transformer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,12 @@ impl TransformerConfig {
         architecture(Path::new("the student's encoder"), &self.encoder)
     }
 
+    /// `builder`, and what its source lacks of the encoder starts as `transformers` starts it.
+    pub(super) fn starting(&self, builder: Builder) -> Result<Builder, ModelError> {
+        let architecture = self.architecture()?;
+        Ok(builder.with_missing(move |name, shape| architecture.initial(name, shape)))
+    }
+
     /// An encoder of those `layers` of the one in `folder`, counted from 0, in this order. The head starts
     /// fresh; it is of the kind that the folder's own classifier has, or a linear layer on the mean.
     pub fn from_folder(
@@ -84,11 +90,8 @@ impl TransformerConfig {
             classifier.transpose()?.unwrap_or(HeadKind::Linear { pooling: Pooling::default() });
 
         shorten(&mut encoder, whole.as_ref(), layers);
-        // Labels and texts about the whole encoder would only mislead.
         if let Some(fields) = encoder.as_object_mut() {
-            for name in ["lectern", "id2label", "label2id", "problem_type", "_name_or_path"] {
-                fields.remove(name);
-            }
+            forget_the_model(fields);
         }
         let config = Self { encoder, classifier, dropout };
         if config.architecture()?.facts().depth != layers.len() {
@@ -100,6 +103,13 @@ impl TransformerConfig {
         let tensors = chosen(canonical_names(tensors, prefix), whole.as_ref(), layers);
         let initial = taken(tensors, &weights, &config, whole.head().dense)?;
         Ok(FromEncoder { config, tokenizer, initial })
+    }
+}
+
+/// Takes out of a `config.json` what is about one model of this shape: labels and names, which would only mislead.
+pub(super) fn forget_the_model(fields: &mut Map<String, Value>) {
+    for name in ["lectern", "id2label", "label2id", "problem_type", "_name_or_path"] {
+        fields.remove(name);
     }
 }
 

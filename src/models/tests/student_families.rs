@@ -9,7 +9,10 @@ use super::{
     super::{
         Builder, Classifier as _, Family, Initial, Parameters, Student, StudentConfig, TokenBatch,
         read_weights,
-        students::{Channels, StudentModel, WordTable, projected, transformer::TransformerConfig},
+        students::{
+            Channels, EncoderSizes, StudentModel, WordTable, projected,
+            transformer::TransformerConfig,
+        },
     },
     fixtures,
 };
@@ -213,6 +216,23 @@ fn a_small_transformer_is_complete_in_its_run_folder() {
     assert_eq!(family.to_string(), "transformer, roberta, 1 layers x 32, mean pooling");
     let (student, loaded) = saved_and_loaded(family, from.tokenizer, from.initial);
     assert_same_answers("roberta", &student, &loaded);
+}
+
+#[test]
+fn a_fresh_transformer_reads_any_tokenizer_and_is_complete_in_its_run_folder() {
+    let sizes = EncoderSizes { layers: Some(1), hidden: Some(16), ..EncoderSizes::default() };
+    for (name, shown) in [("bert/with_pooler", "bert"), ("families/roberta", "roberta")] {
+        let folder = fixtures().join(name);
+        for tokenizer in [words(), Tokenizer::from_folder(&folder, 16).unwrap()] {
+            let config = TransformerConfig::described(&folder, sizes, &tokenizer, 16, 0.1).unwrap();
+            assert_eq!(config.encoder["vocab_size"], tokenizer.vocabulary_size());
+            let family = Family::Transformer(Box::new(config));
+            let said = format!("transformer, {shown}, 1 layers x 16, mean pooling");
+            assert_eq!(family.to_string(), said);
+            let (student, loaded) = saved_and_loaded(family, tokenizer, Initial::default());
+            assert_same_answers(name, &student, &loaded);
+        }
+    }
 }
 
 #[test]

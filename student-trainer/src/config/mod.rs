@@ -152,7 +152,7 @@ impl Objective {
         contents: [(&str, String); N],
     ) -> anyhow::Result<Settings> {
         // Files and teachers count by what they say, not by where they are; the rest changes no weight.
-        const APART: [&str; 21] = [
+        const APART: [&str; 22] = [
             "train",
             "dev",
             "test",
@@ -170,6 +170,7 @@ impl Objective {
             "vectors",
             "vectors-words",
             "init-from",
+            "encoder-config",
             "init-embeddings",
             "unlabelled",
             "seeds",

@@ -36,11 +36,13 @@ impl TrainOptions {
 
     /// The usual learning rate of each optimizer: of SGD that of the repository HoyTta0/KnowledgeDistillation, of Adadelta
     /// that of its paper. Adam's was better for a BiLSTM at twice that of its paper; a Transformer that begins with trained
-    /// layers is fine-tuned.
+    /// layers is fine-tuned, a fresh one has further to go.
     pub(super) fn resolve_lr(&mut self, optimizer: OptimizerKind, student: StudentKind) -> f64 {
+        let is_fresh = self.encoder_config.is_some();
         *self.lr.get_or_insert(match (optimizer, student) {
             (OptimizerKind::Sgd { .. }, _) => 0.05,
             (OptimizerKind::Adadelta { .. }, _) => 1.0,
+            (_, StudentKind::Transformer) if is_fresh => 5e-4,
             (_, StudentKind::Transformer) => 1e-4,
             _ => 2e-3,
         })

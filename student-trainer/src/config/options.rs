@@ -123,10 +123,12 @@ pub struct TrainOptions {
     /// Numbers of a word vector [default: 300; fasttext 100; those of --vectors]
     #[arg(long, value_name = "NUMBERS")]
     pub embedding: Option<i64>,
-    /// Units of a recurrent layer in each direction [default: bilstm 300; bilstm-paper, bigru 150]
+    /// Units of a recurrent layer in each direction, or of the hidden states of a fresh transformer [default: bilstm 300;
+    /// bilstm-paper, bigru 150; as in --encoder-config]
     #[arg(long, value_name = "UNITS")]
     pub hidden: Option<i64>,
-    /// Units of the ReLU layer [default: bilstm, average 192; bilstm-paper, bigru 200]
+    /// Units of the ReLU layer, or of the feed-forward layers of a fresh transformer [default: bilstm, average 192;
+    /// bilstm-paper, bigru 200; as many times --hidden as in --encoder-config]
     #[arg(long, value_name = "UNITS")]
     pub inner: Option<i64>,
     /// Filters of a convolution, in textcnn of each width [default: textcnn 100, dpcnn 250]
@@ -135,7 +137,8 @@ pub struct TrainOptions {
     /// Tokens that the filters of textcnn see [default: 3,4,5]
     #[arg(long, value_name = "TOKENS", value_delimiter = ',')]
     pub filter_widths: Option<Vec<i64>>,
-    /// Recurrent layers, or blocks of dpcnn, all but the first of which halve the text [default: 1; dpcnn 4]
+    /// Recurrent layers, layers of a fresh transformer, or blocks of dpcnn, all but the first of which halve the text
+    /// [default: 1; dpcnn 4; as in --encoder-config]
     #[arg(long, value_name = "LAYERS")]
     pub num_layers: Option<usize>,
     /// Vectors that the bigrams of fasttext share by their hash [default: 100000]
@@ -153,10 +156,18 @@ pub struct TrainOptions {
     /// Which layers of --init-from, counted from 0, become the transformer's
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub layers: Option<Vec<usize>>,
-    /// A tokenizer.json, or a model's folder whose tokenizer to use [default: the words of the training file]
+    /// What a fresh transformer looks like: a Hugging Face folder, of which only config.json and the tokenizer are read, or
+    /// a config.json alone. The table of words is as long as the tokenizer needs
+    #[arg(long, value_name = "DIR|FILE.json")]
+    pub encoder_config: Option<PathBuf>,
+    /// Heads of attention of a fresh transformer [default: each as wide as in --encoder-config]
+    #[arg(long, value_name = "HEADS")]
+    pub heads: Option<i64>,
+    /// A tokenizer.json, or a model's folder whose tokenizer to use [default: the folder's of --encoder-config, else the
+    /// words of the training file]
     #[arg(long, value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
-    /// What a word is where no tokenizer says it [default: unicode]
+    /// What a word is where no tokenizer says it; that of --encoder-config then says nothing [default: unicode]
     #[arg(long, value_enum)]
     pub words: Option<WordOption>,
     /// Words in a vocabulary built from the training file, at most [default: 30000]
@@ -231,7 +242,7 @@ pub struct TrainOptions {
     /// Batches whose gradients make one step [default: 1]
     #[arg(long, value_name = "BATCHES")]
     pub accumulate: Option<usize>,
-    /// Learning rate at its peak [default: 0.002; transformer 0.0001; sgd 0.05, adadelta 1]
+    /// Learning rate at its peak [default: 0.002; transformer 0.0001, a fresh one 0.0005; sgd 0.05, adadelta 1]
     #[arg(long)]
     pub lr: Option<f64>,
     /// How gradients become steps [default: adam]

@@ -9,8 +9,8 @@ use lectern::{
         Family,
         bilstm::BiLstmConfig,
         students::{
-            Channels, Table, average::AverageConfig, bigru::BiGruConfig, dpcnn::DpcnnConfig,
-            fasttext::FastTextConfig, textcnn::TextCnnConfig,
+            Channels, EncoderSizes, Table, average::AverageConfig, bigru::BiGruConfig,
+            dpcnn::DpcnnConfig, fasttext::FastTextConfig, textcnn::TextCnnConfig,
         },
     },
     text::WordKind,
@@ -37,7 +37,7 @@ pub enum StudentKind {
     Fasttext,
     /// Mean of word vectors, linear 192, ReLU, scores
     Average,
-    /// Some layers of an encoder, see --init-from and --layers
+    /// Some layers of an encoder, see --init-from and --layers, or a fresh one, see --encoder-config
     Transformer,
 }
 
@@ -130,6 +130,15 @@ pub enum Shape {
         /// Probability.
         dropout: f64,
     },
+    /// An encoder with fresh weights.
+    Described {
+        /// A `config.json`, or the folder of one.
+        config: PathBuf,
+        /// What differs from it.
+        sizes: EncoderSizes,
+        /// Probability.
+        dropout: f64,
+    },
 }
 
 /// Pretrained word vectors.
@@ -164,6 +173,9 @@ use StudentKind::{Average, Bigru, Bilstm, BilstmPaper, Dpcnn, Fasttext, Textcnn,
 /// Families on word vectors.
 const ON_WORDS: &[StudentKind] = &[Bilstm, BilstmPaper, Bigru, Textcnn, Dpcnn, Fasttext, Average];
 const RECURRENT: &[StudentKind] = &[Bilstm, BilstmPaper, Bigru];
+
+/// What `--encoder-config` ends in where it is a file; otherwise it is a folder, whose tokenizer counts too.
+const FILE_ENDING: &str = "json";
 
 impl StudentKind {
     fn name(self) -> String {
@@ -234,21 +246,25 @@ impl TrainOptions {
 
     /// Refuses sizes and inputs that mean nothing for `kind`.
     fn check_flags_of(&self, kind: StudentKind) -> Result<(), Usage> {
-        let with_inner = [RECURRENT, &[Average]].concat();
-        let with_layers = [RECURRENT, &[Dpcnn]].concat();
+        let with_hidden = [RECURRENT, &[Transformer]].concat();
+        let with_inner = [RECURRENT, &[Average, Transformer]].concat();
+        let with_layers = [RECURRENT, &[Dpcnn, Transformer]].concat();
+        let with_tokenizer = [ON_WORDS, &[Transformer]].concat();
         for (flag, given, wanted) in [
             ("embedding", self.embedding.is_some(), ON_WORDS),
-            ("hidden", self.hidden.is_some(), RECURRENT),
-            ("inner", self.inner.is_some(), with_inner.as_slice()),
+            ("hidden", self.hidden.is_some(), with_hidden.as_slice()),
+            ("inner", self.inner.is_some(), &with_inner),
             ("filters", self.filters.is_some(), &[Textcnn, Dpcnn]),
             ("filter-widths", self.filter_widths.is_some(), &[Textcnn]),
             ("num-layers", self.num_layers.is_some(), &with_layers),
             ("buckets", self.buckets.is_some(), &[Fasttext]),
             ("pairs", self.pairs.is_some(), RECURRENT),
+            ("heads", self.heads.is_some(), &[Transformer]),
+            ("encoder-config", self.encoder_config.is_some(), &[Transformer]),
             ("init-from", self.init_from.is_some(), &[Transformer]),
             ("layers", self.layers.is_some(), &[Transformer]),
-            ("tokenizer", self.tokenizer.is_some(), ON_WORDS),
-            ("words", self.words.is_some(), ON_WORDS),
+            ("tokenizer", self.tokenizer.is_some(), &with_tokenizer),
+            ("words", self.words.is_some(), &with_tokenizer),
             ("vectors", self.vectors.is_some(), ON_WORDS),
             ("init-embeddings", self.init_embeddings.is_some(), ON_WORDS),
         ] {
@@ -269,7 +285,7 @@ impl TrainOptions {
             Dpcnn => Family::Dpcnn(DpcnnConfig::small(0)),
             Fasttext => Family::FastText(FastTextConfig::small(0)),
             Average => Family::Average(AverageConfig::original(0)),
-            Transformer => return self.layers_of_an_encoder(),
+            Transformer => return self.transformer(),
         };
         let dropout = &mut self.student_dropout;
         match &mut family {
@@ -318,25 +334,78 @@ impl TrainOptions {
         Ok(Shape::Words(family))
     }
 
-    fn layers_of_an_encoder(&mut self) -> Result<Shape, Usage> {
-        let missing =
-            |flag: &str, what: &str| Usage(format!("--student transformer needs --{flag}, {what}"));
-        let folder = self.init_from.clone();
-        let folder =
-            folder.ok_or_else(|| missing("init-from DIR", "the encoder it starts from"))?;
-        let layers = self.layers.clone().filter(|layers| !layers.is_empty());
-        let layers =
-            layers.ok_or_else(|| missing("layers 0,2,4", "which of its layers to take"))?;
+    fn transformer(&mut self) -> Result<Shape, Usage> {
         let mut dropout = 0.1;
         probability(&mut self.student_dropout, &mut dropout)?;
-        Ok(Shape::Encoder { folder, layers, dropout })
+        match (self.init_from.clone(), self.encoder_config.clone()) {
+            (Some(folder), None) => self.layers_of(folder, dropout),
+            (None, Some(config)) => self.described_by(config, dropout),
+            (Some(_), Some(_)) => Err(Usage(
+                "--init-from and --encoder-config exclude each other: a transformer begins with an \
+                 encoder's layers or with fresh ones"
+                    .to_owned(),
+            )),
+            (None, None) => Err(Usage(
+                "--student transformer needs --init-from DIR, the encoder it starts from, or \
+                 --encoder-config PATH, what a fresh one looks like"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn layers_of(&self, folder: PathBuf, dropout: f64) -> Result<Shape, Usage> {
+        for (flag, given) in [
+            ("hidden", self.hidden.is_some()),
+            ("inner", self.inner.is_some()),
+            ("heads", self.heads.is_some()),
+            ("num-layers", self.num_layers.is_some()),
+            ("tokenizer", self.tokenizer.is_some()),
+            ("words", self.words.is_some()),
+        ] {
+            if given {
+                return Err(Usage(format!(
+                    "--{flag} belongs to --encoder-config: layers of --init-from are as they are, and read by \
+                     their encoder's tokenizer"
+                )));
+            }
+        }
+        match self.layers.clone().filter(|layers| !layers.is_empty()) {
+            Some(layers) => Ok(Shape::Encoder { folder, layers, dropout }),
+            None => Err(Usage(
+                "--init-from needs --layers 0,2,4, which of its layers to take".to_owned(),
+            )),
+        }
+    }
+
+    fn described_by(&self, config: PathBuf, dropout: f64) -> Result<Shape, Usage> {
+        if self.layers.is_some() {
+            return Err(Usage(
+                "--layers takes layers of --init-from; --num-layers says how many --encoder-config has"
+                    .to_owned(),
+            ));
+        }
+        for (flag, given) in [("hidden", self.hidden), ("inner", self.inner), ("heads", self.heads)]
+        {
+            given.map(|units| at_least(flag, units.max(0) as usize, 1)).transpose()?;
+        }
+        self.num_layers.map(|layers| at_least("num-layers", layers, 1)).transpose()?;
+        let sizes = EncoderSizes {
+            layers: self.num_layers,
+            hidden: self.hidden,
+            heads: self.heads,
+            inner: self.inner,
+        };
+        Ok(Shape::Described { config, sizes, dropout })
     }
 
     fn input(&mut self) -> Result<Input, Usage> {
         if let Some(folder) = self.init_from.as_ref().or(self.init_embeddings.as_ref()) {
             return Ok(Input::Encoder(folder.clone()));
         }
-        if let Some(path) = &self.tokenizer {
+        let of_config = self.encoder_config.as_ref().filter(|path| {
+            self.words.is_none() && path.extension().is_none_or(|ending| ending != FILE_ENDING)
+        });
+        if let Some(path) = self.tokenizer.as_ref().or(of_config) {
             return Ok(Input::Tokenizer(path.clone()));
         }
         let size = *self.vocabulary_size.get_or_insert(30_000);

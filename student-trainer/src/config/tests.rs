@@ -16,6 +16,15 @@ fn minimal() -> TrainOptions {
     }
 }
 
+/// A fresh Transformer.
+fn fresh(config: &str, more: impl Fn(TrainOptions) -> TrainOptions) -> TrainOptions {
+    more(TrainOptions {
+        student: Some(StudentKind::Transformer),
+        encoder_config: Some(config.into()),
+        ..minimal()
+    })
+}
+
 fn refused(options: TrainOptions) -> String {
     options.resolve().unwrap_err().to_string()
 }
@@ -65,6 +74,8 @@ fn every_student_reads_back_with_its_own_settings_alone() {
             layers: Some(vec![0, 2]),
             ..some(StudentKind::Transformer)
         },
+        fresh("folder", |options| options),
+        fresh("mini.json", |options| TrainOptions { heads: Some(2), ..options }),
     ] {
         let config = options.resolve().unwrap();
         let again = config.resolved.clone().resolve().unwrap();
@@ -74,6 +85,38 @@ fn every_student_reads_back_with_its_own_settings_alone() {
     assert!(refused(twice).contains("--filter-widths"));
     let none = TrainOptions { embedding: Some(-1), ..minimal() };
     assert!(refused(none).contains("--embedding 0: must be at least 1"));
+}
+
+#[test]
+fn a_fresh_transformer_reads_as_its_folder_does_unless_flags_say_otherwise() {
+    let input = |options: TrainOptions| options.resolve().unwrap().student_settings.input;
+    let tokenizer = |path: &str| Input::Tokenizer(path.into());
+    let words = |words| Input::Words { words, size: 30_000, min_count: 2 };
+    assert_eq!(input(fresh("folder", |options| options)), tokenizer("folder"));
+    let other = |options| TrainOptions { tokenizer: Some("other".into()), ..options };
+    assert_eq!(input(fresh("folder", other)), tokenizer("other"));
+    assert_eq!(input(fresh("mini.json", other)), tokenizer("other"));
+    assert_eq!(input(fresh("mini.json", |options| options)), words(WordOption::Unicode));
+    let jieba = |options| TrainOptions { words: Some(WordOption::Jieba), ..options };
+    assert_eq!(input(fresh("folder", jieba)), words(WordOption::Jieba));
+
+    let config = fresh("folder", |options| options).resolve().unwrap();
+    assert_eq!((config.lr, config.epochs), (5e-4, 4));
+
+    let layers = |options| TrainOptions { layers: Some(vec![0, 2]), ..options };
+    assert!(refused(fresh("folder", layers)).contains("--num-layers says how many"));
+    let both = |options| TrainOptions { init_from: Some("encoder".into()), ..options };
+    assert!(refused(fresh("folder", both)).contains("exclude each other"));
+    let none = |options| TrainOptions { heads: Some(0), ..options };
+    assert_eq!(refused(fresh("folder", none)), "--heads 0: must be at least 1");
+    let wide =
+        |options| TrainOptions { encoder_config: None, hidden: Some(64), ..layers(both(options)) };
+    assert!(
+        refused(fresh("", wide)).starts_with("--hidden belongs to --encoder-config: layers of")
+    );
+    let elsewhere = |options| TrainOptions { student: Some(StudentKind::Bilstm), ..options };
+    let said = refused(fresh("folder", elsewhere));
+    assert_eq!(said, "--encoder-config belongs to --student transformer, not bilstm");
 }
 
 #[test]

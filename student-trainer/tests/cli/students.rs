@@ -33,6 +33,8 @@ fn labels(data: &Data, run: &str, input: &Value) -> Vec<Value> {
 fn every_student_is_trained_with_its_sizes_and_answers_from_its_folder() {
     let data = Data::new();
     let roberta = fixture("families/roberta");
+    let (distilbert, bert) =
+        (fixture("families/distilbert"), fixture("bert/with_pooler/config.json"));
     for (student, sizes, kept) in [
         ("bilstm", &[("--hidden", "9"), ("--num-layers", "2")][..], ("layers", json!(2))),
         ("bigru", &[("--embedding", "20"), ("--inner", "9")], ("inner", json!(9))),
@@ -54,6 +56,16 @@ fn every_student_is_trained_with_its_sizes_and_answers_from_its_folder() {
             ("dropout", json!(0.1)),
         ),
         (
+            "transformer",
+            &[("--encoder-config", &distilbert), ("--num-layers", "1"), ("--max-length", "48")],
+            ("dropout", json!(0.1)),
+        ),
+        (
+            "transformer",
+            &[("--encoder-config", &bert), ("--hidden", "48"), ("--max-length", "16")],
+            ("classifier", json!({"head": "linear", "pooling": "mean"})),
+        ),
+        (
             "average",
             &[("--init-embeddings", &roberta), ("--embedding", "8")],
             ("embedding", json!(8)),
@@ -67,6 +79,51 @@ fn every_student_is_trained_with_its_sizes_and_answers_from_its_folder() {
         assert_eq!(model(&data, student)[kept.0], kept.1, "{student}");
         let input = json!([{"text": "the plot is great"}, {"text": "dull"}]);
         assert_eq!(labels(&data, student, &input).len(), 2, "{student}");
+    }
+}
+
+fn logits(lines: &[Value]) -> Vec<Vec<f32>> {
+    lines.iter().map(|line| serde_json::from_value(line["logits"].clone()).unwrap()).collect()
+}
+
+#[test]
+fn a_fresh_transformer_follows_seed_and_tokenizer_and_its_folder_answers_as_it_was_judged() {
+    let data = Data::new();
+    let bert = fixture("bert/with_pooler");
+    let train = |name: &str, more: &[(&str, &str)]| {
+        let output = data.path(name);
+        let flags = [
+            ("--student", "transformer"),
+            ("--encoder-config", &bert),
+            ("--num-layers", "1"),
+            ("--hidden", "16"),
+            ("--max-length", "16"),
+            ("--output", &output),
+            ("--epochs", "1"),
+        ];
+        stdout(&data.train(&[&flags, more].concat()));
+        fs::read(format!("{output}/best.safetensors")).unwrap()
+    };
+    let first = train("first", &[]);
+    // Not assert_eq: it would print all of it.
+    assert!(first == train("again", &[]));
+    assert!(first != train("other", &[("--seed", "2")]));
+    train("words", &[("--words", "unicode")]);
+    let encoder = |run: &str| model(&data, run)["encoder"].clone();
+    let sizes = ["num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size"];
+    assert_eq!(sizes.map(|name| encoder("first")[name].clone()), [1, 16, 1, 32].map(Value::from));
+    // The tokenizer's; and 11 words, padding, the unknown one and the mask.
+    let vocabulary = |run: &str| encoder(run)["vocab_size"].clone();
+    assert_eq!((vocabulary("first"), vocabulary("words")), (json!(155), json!(14)));
+
+    for run in ["first", "words"] {
+        let judged = format!("{}/dev_predictions.jsonl", data.path(run));
+        let judged = json_lines(&fs::read_to_string(judged).unwrap());
+        let dev = data.path("dev.jsonl");
+        let args = ["predict", "--run", &data.path(run), &dev, "--threads", "1"];
+        let answers = json_lines(&stdout(&student_trainer(&args)));
+        assert_eq!(judged.len(), 6);
+        assert_eq!(logits(&judged), logits(&answers), "{run}");
     }
 }
 
@@ -128,6 +185,11 @@ fn pairs_are_compared_and_chinese_words_are_found_again_after_loading() {
 fn a_students_settings_that_cannot_be_are_refused_before_training() {
     let data = Data::new();
     let roberta = fixture("families/roberta");
+    let (bert, fresh) = (fixture("bert/with_pooler"), ("--student", "transformer"));
+    let nameless = data.write("nameless.json", "{}");
+    let without = data.path("without");
+    fs::create_dir(&without).unwrap();
+    fs::copy(format!("{bert}/config.json"), format!("{without}/config.json")).unwrap();
     let vectors = data.write("vectors.txt", "the 1 0 2\n");
     let foreign = data.write("foreign.txt", "le 1 0 2\n");
     for (flags, code, said) in [
@@ -137,6 +199,19 @@ fn a_students_settings_that_cannot_be_are_refused_before_training() {
             "--hidden belongs to --student bilstm",
         ),
         (&[("--student", "transformer")], 2, "--student transformer needs --init-from DIR"),
+        (
+            &[("--student", "transformer"), ("--encoder-config", "nowhere")],
+            2,
+            "--encoder-config nowhere: no such file or folder",
+        ),
+        (&[fresh, ("--encoder-config", &without)], 1, "give --tokenizer, or --words"),
+        (
+            &[fresh, ("--encoder-config", &bert), ("--hidden", "40")],
+            1,
+            "bert/with_pooler/config.json: a head has 16 units there, of which --hidden 40 is",
+        ),
+        (&[fresh, ("--encoder-config", &bert)], 1, "choose --max-length 64"),
+        (&[fresh, ("--encoder-config", &nameless)], 1, "nameless.json: has no model_type"),
         (&[("--vectors", "nowhere.txt")], 2, "--vectors nowhere.txt: no such file"),
         (&[("--vectors-mode", "static")], 2, "give --vectors or --init-embeddings"),
         (&[("--vectors", &vectors), ("--embedding", "5")], 2, "have 3 numbers"),

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::super::{
     super::{
-        Activation, Builder, ModelError, Pooling,
+        Activation, Builder, Init, ModelError, Pooling,
         head::{FamilyHead, HeadNorm, Pool},
         masked_lm::MaskedHead,
     },
-    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides, initializer_range,
+    Architecture, Checked, Encoder, Facts, all_positive, as_json, divides, initial,
+    initializer_range,
 };
 use super::ModernBert;
 
@@ -45,6 +46,8 @@ pub(in super::super) struct ModernBertConfig {
     local_theta: f64,
     #[serde(skip_serializing)]
     initializer_range: f64,
+    #[serde(skip_serializing)]
+    initializer_cutoff_factor: f64,
 }
 
 /// Which parts have one.
@@ -84,6 +87,8 @@ struct Written {
     local_attention: i64,
     #[serde(default = "initializer_range")]
     initializer_range: f64,
+    #[serde(default = "initializer_cutoff_factor")]
+    initializer_cutoff_factor: f64,
     layer_types: Option<Vec<Reach>>,
     #[serde(default = "every_third")]
     global_attn_every_n_layers: usize,
@@ -128,6 +133,10 @@ const fn cls() -> Pooling {
 
 const fn local_attention() -> i64 {
     128
+}
+
+const fn initializer_cutoff_factor() -> f64 {
+    2.0
 }
 
 const fn every_third() -> usize {
@@ -185,6 +194,7 @@ impl TryFrom<Written> for ModernBertConfig {
             global_theta: theta(rope.full_attention, written.global_rope_theta),
             local_theta: theta(rope.sliding_attention, written.local_rope_theta),
             initializer_range: written.initializer_range,
+            initializer_cutoff_factor: written.initializer_cutoff_factor,
         })
     }
 }
@@ -266,6 +276,19 @@ impl Architecture for ModernBertConfig {
 
     fn build(&self, builder: &Builder) -> Result<Box<dyn Encoder>, ModelError> {
         Ok(Box::new(ModernBert::new(builder, self)?))
+    }
+
+    /// Matrices whose products are added to the residual stream are smaller the more of them there are.
+    fn initial(&self, name: &str, shape: &[i64]) -> Init {
+        let cutoff = self.initializer_cutoff_factor;
+        match initial(name, shape, self.initializer_range) {
+            Init::Normal(std) if name.ends_with(".Wo.weight") => {
+                let added = 2.0 * self.layer_types.len() as f64;
+                Init::TruncatedNormal { std: std / added.sqrt(), cutoff }
+            }
+            Init::Normal(std) => Init::TruncatedNormal { std, cutoff },
+            other => other,
+        }
     }
 
     fn computation(&self) -> Value {

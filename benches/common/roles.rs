@@ -1,13 +1,11 @@
-//! The programs that this one starts: itself, as the teacher server and as the student trainer.
+//! The programs that a bench starts: itself, as the teacher server and as the student trainer.
 
 use std::{
     env, iter,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser as _;
 
 /// What the first argument says when this program is to be another.
@@ -52,34 +50,5 @@ impl Role {
         let mut command = Command::new(env::current_exe()?);
         command.arg(self.word()).stdin(Stdio::null());
         Ok(command)
-    }
-}
-
-/// A teacher server, until this is dropped.
-pub(crate) struct Teacher {
-    process: Child,
-    pub(crate) url: String,
-}
-
-impl Teacher {
-    /// Serves `model` on a free port with all cores, its rows stored in `rows`.
-    pub(crate) fn start(model: &Path, rows: &Path) -> Result<Self> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let mut command = Role::Teacher.command()?;
-        command
-            .args(["serve", "--listen", &address, "--model"])
-            .arg(model)
-            .arg("--store")
-            .arg(rows);
-        // Students wait for it by themselves.
-        let process = command.spawn().context("cannot start the teacher server")?;
-        Ok(Self { process, url: format!("http://{address}") })
-    }
-}
-
-impl Drop for Teacher {
-    fn drop(&mut self) {
-        let _ended = self.process.kill();
-        let _status = self.process.wait();
     }
 }
