@@ -41,6 +41,13 @@ pub struct Augmentation {
     pub seed: u64,
 }
 
+impl Augmentation {
+    /// What stands for hidden words, if any are.
+    pub fn hiding(&self) -> Option<&str> {
+        (self.mask > 0.0).then_some(self.mask_token.as_str())
+    }
+}
+
 impl Default for Augmentation {
     fn default() -> Self {
         Self {

@@ -21,7 +21,7 @@ mod words;
 pub use error::TextError;
 pub(crate) use padding::padding_id;
 pub use segmentation::{Segmentation, is_chinese};
-pub use special::mask_token;
+pub use special::{mask_spelling, mask_token};
 pub use tokenizer::{Tokenizer, Tokens};
 pub use vectors::{WordVectors, read_vectors};
 pub use vocabulary::{MASK, WordCounts, word_tokenizer};

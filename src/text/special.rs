@@ -12,15 +12,30 @@ const NAMES: [&str; 2] = ["[MASK]", "<mask>"];
 /// Id of the mask token: the one that the folder's `tokenizer_config.json` or `special_tokens_map.json` names, else the
 /// one with a usual name.
 pub fn mask_token(folder: &Path, tokenizer: &Tokenizer) -> Result<i64, TextError> {
-    let stated = Settings::read(folder)?.stated(Role::Mask)?;
+    let stated = stated(folder)?;
     let id = match &stated {
-        Some(token) => tokenizer.inner.token_to_id(&token.content),
-        None => NAMES.iter().find_map(|name| tokenizer.inner.token_to_id(name)),
+        Some(token) => tokenizer.id_of(token),
+        None => NAMES.iter().find_map(|name| tokenizer.id_of(name)),
     };
-    id.map(i64::from).ok_or_else(|| TextError::NoMask {
+    id.ok_or_else(|| TextError::NoMask {
         folder: folder.to_owned(),
-        names: stated.map_or_else(|| NAMES.join(" or "), |token| token.content),
+        names: stated.unwrap_or_else(|| NAMES.join(" or ")),
     })
+}
+
+/// How a tokenizer spells its mask token: as the `folder` it is from says, else by a usual name. `None` where it has
+/// neither token.
+pub fn mask_spelling(
+    folder: Option<&Path>,
+    tokenizer: &Tokenizer,
+) -> Result<Option<String>, TextError> {
+    let stated = folder.map(stated).transpose()?.flatten();
+    let mut names = stated.into_iter().chain(NAMES.map(str::to_owned));
+    Ok(names.find(|name| tokenizer.id_of(name).is_some()))
+}
+
+fn stated(folder: &Path) -> Result<Option<String>, TextError> {
+    Ok(Settings::read(folder)?.stated(Role::Mask)?.map(|token| token.content))
 }
 
 impl Tokenizer {
@@ -31,8 +46,8 @@ impl Tokenizer {
         NAMES.iter().find(is_added).copied()
     }
 
-    /// The same, and `token` is one token wherever it stands in a text: the tokenizer's own where it has one of that
-    /// spelling, else a new one after the last.
+    /// The same, and `token` is one token wherever it stands in a text: the one of that spelling where there is one, else
+    /// a new one after the last.
     pub fn with_mask(mut self, token: &str) -> Result<Self, TextError> {
         let added = self.inner.get_added_tokens_decoder();
         if !added.values().any(|known| known.content == token) {
@@ -57,7 +72,7 @@ mod tests {
         assert_eq!((own.vocabulary_size(), own.mask_token()), (8, Some("[MASK]")));
         assert_eq!(own.clone().with_mask("[MASK]").unwrap().json(), own.json());
         assert_eq!(own.encode("a [MASK], 电[MASK]", None).unwrap().ids, [4, 7, 1, 1, 7]);
-        // A teacher's of another spelling is one more.
+        // Another spelling is one more.
         let masked = own.clone().with_mask("<mask>").unwrap();
         assert_eq!(masked.vocabulary_size(), 9);
         assert_eq!(masked.encode("a <mask>, 电<mask>", None).unwrap().ids, [4, 8, 1, 1, 8]);
@@ -67,5 +82,23 @@ mod tests {
         let again = Tokenizer::new(again, 8).unwrap().with_mask("<mask>").unwrap();
         assert_eq!(again.json(), masked.json());
         assert_eq!(again.encode("a <mask>", None).unwrap().ids, [4, 8]);
+    }
+
+    #[test]
+    fn a_mask_is_spelt_as_the_folder_says_or_as_usual() {
+        let folder = tempfile::tempdir().unwrap();
+        let words = || word_tokenizer(["a film"].into_iter(), 1, 100).unwrap();
+        let own = Tokenizer::new(words(), 8).unwrap();
+        let spelling =
+            |tokenizer: &Tokenizer| mask_spelling(Some(folder.path()), tokenizer).unwrap();
+        assert_eq!(mask_spelling(None, &own).unwrap().as_deref(), Some("[MASK]"));
+        assert_eq!(spelling(&own).as_deref(), Some("[MASK]"));
+        std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"mask_token": "[GAP]"}"#)
+            .unwrap();
+        assert_eq!(spelling(&own.clone().with_mask("[GAP]").unwrap()).as_deref(), Some("[GAP]"));
+        // A folder that names a token which its tokenizer lacks.
+        assert_eq!(spelling(&own).as_deref(), Some("[MASK]"));
+        let bare = tokenizers::Tokenizer::new(words().get_model().clone());
+        assert_eq!(spelling(&Tokenizer::new(bare, 8).unwrap()), None);
     }
 }

@@ -9,6 +9,7 @@ mod describe;
 mod evaluation_rows;
 mod finish;
 pub mod labels;
+mod mask;
 mod order;
 mod predictions;
 mod prepare;

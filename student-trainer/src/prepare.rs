@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use lectern::{
+    augmentation::Augmentation,
     commands::{Usage, check_output, tokenise},
     data::{Example, SplitFiles, Splits, Task},
     models::{Initial, StudentConfig},
@@ -72,8 +73,9 @@ pub(crate) fn prepare(config: &TrainConfig) -> anyhow::Result<Prepared> {
     let augmentation = objective.augmentation.as_ref();
     let counts = add_transfer(config, augmentation, &mut data.train, texts)?;
     let found: Vec<&Example> = counts.found(&data.train).collect();
-    let plan = plan(config, &found, augmentation.map(|a| a.mask_token.as_str()))?;
-    let train_tokens = tokenise(&plan.tokenizer, &data.train, config.max_length)?;
+    let plan = plan(config, &found, augmentation.and_then(Augmentation::hiding))?;
+    let read = plan.mask.read(&data.train, counts);
+    let train_tokens = tokenise(&plan.tokenizer, read, config.max_length)?;
     let coverage = plan.coverage(&train_tokens);
     let lengths: Vec<usize> = train_tokens.iter().map(Tokens::len).collect();
     let teachers = teachers::check(sources, config, &data.train)?;

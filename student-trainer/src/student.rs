@@ -17,8 +17,9 @@ use lectern::{
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::config::{
-    Input, PairReading, Shape, StudentSettings, TrainConfig, WordOption, WordVectorFile,
+use crate::{
+    config::{Input, PairReading, Shape, StudentSettings, TrainConfig, WordOption, WordVectorFile},
+    mask::Mask,
 };
 
 /// What a student is built from.
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) model: StudentConfig,
     pub(crate) initial: Initial,
+    /// How the student reads hidden words of made texts.
+    pub(crate) mask: Mask,
     /// `[V]` which tokens have a pretrained vector, where there are any.
     covered: Option<Vec<bool>>,
 }
@@ -62,11 +65,11 @@ pub(crate) fn check_there(settings: &StudentSettings) -> Result<(), Usage> {
 /// Makes the tokenizer, reads word vectors or an encoder, and settles the sizes.
 ///
 /// - `train`: the texts whose words the student is to know
-/// - `mask`: what hides words in further ones
+/// - `hiding`: what hides words in the texts that are made of them; `None` where nothing does
 pub(crate) fn plan(
     config: &TrainConfig,
     train: &[&Example],
-    mask: Option<&str>,
+    hiding: Option<&str>,
 ) -> anyhow::Result<Plan> {
     let (settings, max_length) = (&config.student_settings, config.max_length);
     let mut family = match &settings.shape {
@@ -76,8 +79,8 @@ pub(crate) fn plan(
             let family = Family::Transformer(Box::new(from.config));
             let segmentation = from.tokenizer.segmentation();
             let model = StudentConfig { max_length, segmentation, family };
-            let (tokenizer, initial) = (from.tokenizer, from.initial);
-            return Ok(Plan { tokenizer, model, initial, covered: None });
+            let (tokenizer, mask) = with_mask(from.tokenizer, settings, hiding)?;
+            return Ok(Plan { tokenizer, model, initial: from.initial, mask, covered: None });
         }
         Shape::Described { config: path, sizes, dropout } => {
             let made = tokenizer(config, train, mask);
@@ -94,7 +97,8 @@ pub(crate) fn plan(
             return Ok(Plan { tokenizer, model, initial: Initial::default(), covered: None });
         }
     };
-    let (tokenizer, vectors) = tokenizer(config, train, mask)?;
+    let (tokenizer, vectors) = tokenizer(config, train)?;
+    let (tokenizer, mask) = with_mask(tokenizer, settings, hiding)?;
     let size = tokenizer.vocabulary_size();
     let table = match (&vectors, &settings.input) {
         (Some(vectors), _) => {
@@ -132,22 +136,49 @@ pub(crate) fn plan(
     }
     let covered = vectors.and_then(|_| table.map(|table| table.covered));
     let model = StudentConfig { max_length, segmentation: tokenizer.segmentation(), family };
-    Ok(Plan { tokenizer, model, initial, covered })
+    Ok(Plan { tokenizer, model, initial, mask, covered })
+}
+
+/// The tokenizer with a token for hidden words, where there are any. One that has no such token gets it, unless each of its
+/// tokens stands for a row of an encoder.
+fn with_mask(
+    tokenizer: Tokenizer,
+    settings: &StudentSettings,
+    hiding: Option<&str>,
+) -> anyhow::Result<(Tokenizer, Mask)> {
+    let Some(hiding) = hiding else { return Ok((tokenizer, Mask::default())) };
+    let folder = match &settings.input {
+        Input::Tokenizer(path) | Input::Encoder(path) => Some(path.as_path()),
+        Input::Words { .. } => None,
+    };
+    let known = tokenizer.vocabulary_size();
+    let (tokenizer, mask) = Mask::of(tokenizer, folder.filter(|path| path.is_dir()), hiding)?;
+    if let Input::Encoder(folder) = &settings.input
+        && tokenizer.vocabulary_size() > known
+    {
+        let flag = match settings.shape {
+            Shape::Words(_) => "init-embeddings",
+            Shape::Encoder { .. } => "init-from",
+        };
+        let folder = folder.display();
+        return Err(Usage(format!(
+            "--{flag} {folder}: its tokenizer has no mask token, and the encoder no row for the one that hides words in made \
+             texts, {hiding:?}; hide none with --augment-mask 0, or make no texts with --augment 0"
+        ))
+        .into());
+    }
+    Ok((tokenizer, mask))
 }
 
 /// The tokenizer, and the vectors of its tokens if there are pretrained ones.
 fn tokenizer(
     config: &TrainConfig,
     train: &[&Example],
-    mask: Option<&str>,
 ) -> anyhow::Result<(Tokenizer, Option<WordVectors>)> {
     let (settings, max_length) = (&config.student_settings, config.max_length);
     let (words, size, min_count) = match &settings.input {
         Input::Tokenizer(path) | Input::Encoder(path) => {
-            let mut tokenizer = read_tokenizer(path, max_length)?;
-            if let (Some(mask), Input::Tokenizer(_)) = (mask, &settings.input) {
-                tokenizer = tokenizer.with_mask(mask)?;
-            }
+            let tokenizer = read_tokenizer(path, max_length)?;
             let tokens = tokenizer.vocabulary();
             let vectors = vectors(settings, tokens.iter().map(String::as_str))?;
             return Ok((tokenizer, vectors));
@@ -164,10 +195,6 @@ fn tokenizer(
     let has_vector = |word: &str| vectors.as_ref().is_some_and(|v| v.get(word).is_some());
     let tokenizer = counts.tokenizer(size, |word, count| count >= min_count || has_vector(word))?;
     let tokenizer = Tokenizer::new(tokenizer, max_length)?.with_segmentation(kind.segmentation());
-    let tokenizer = match mask {
-        Some(mask) => tokenizer.with_mask(mask)?,
-        None => tokenizer,
-    };
     Ok((tokenizer, vectors))
 }
 

@@ -22,6 +22,11 @@ pub(crate) fn read_texts(config: &TrainConfig) -> Result<Vec<Texts>, DataError> 
 }
 
 /// Adds to the labelled examples what is made of them, then `texts`; each of both once, and only what is new.
+///
+/// All of it is held until the run ends, about 1 kB for each text of a hundred characters, rather than made when its batch
+/// comes. What is made twice is dropped, and a batch has texts of similar length, so all must be made and tokenised before
+/// the first step anyway; then who asks for rows and who trains on them would each make them again in every epoch, from
+/// training texts that are held with their tags.
 pub(crate) fn add_transfer(
     config: &TrainConfig,
     augmentation: Option<&Augmentation>,

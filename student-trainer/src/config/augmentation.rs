@@ -53,8 +53,8 @@ pub struct AugmentFlags {
     /// Share of the texts of which only one to five words in a row stay [default: 0.25]
     #[arg(long, value_name = "SHARE")]
     pub augment_ngram: Option<f64>,
-    /// What hides a word, as the teacher's tokenizer spells it: `<mask>` for RoBERTa and its kin [default: the
-    /// teacher's own, else `[MASK]`]
+    /// What hides a word, as the teacher's tokenizer spells it: `<mask>` for RoBERTa and its kin. A student reads its
+    /// own mask token there [default: the teacher's, else `[MASK]`]
     #[arg(long, value_name = "TOKEN")]
     pub augment_mask_token: Option<String>,
     /// Decides the texts [default: 1]
@@ -162,13 +162,29 @@ impl TrainOptions {
 
 impl Transfer {
     /// What is made of the labelled examples of a run with these teachers, and the flags that say so; `None` for nothing.
+    /// All are asked about the same texts, so nothing is made by default where one could not read what hides a word.
     pub(super) fn augmentation(
         &self,
         teachers: &[TeacherCard],
     ) -> Result<(Option<Augmentation>, AugmentFlags), Usage> {
-        let mut masks = teachers.iter().map(|card| card.mask_token.as_deref());
-        let mask = masks.next().flatten().filter(|&mask| masks.all(|other| other == Some(mask)));
-        self.resolve(self.has_server && mask.is_some(), mask)
+        let cards = teachers.iter();
+        let masks: Vec<(&TeacherCard, &str)> =
+            cards.filter_map(|card| Some((card, card.mask_token.as_deref()?))).collect();
+        let mask = masks.first().map(|(_, mask)| *mask);
+        let other = masks.iter().find(|(_, other)| Some(*other) != mask);
+        let all_read_it = mask.is_some() && masks.len() == teachers.len() && other.is_none();
+        let resolved = self.resolve(self.has_server && all_read_it, mask)?;
+        if let (Some((first, mask)), Some((second, other))) = (masks.first(), other)
+            && self.augmentation.augment_mask_token.is_none()
+            && resolved.0.as_ref().is_some_and(|made| made.hiding().is_some())
+        {
+            return Err(Usage(format!(
+                "--augment: teachers {} and {} spell a hidden word differently, {mask:?} and {other:?}, and are asked about \
+                 the same texts; choose one with --augment-mask-token, or hide none with --augment-mask 0",
+                first.name, second.name
+            )));
+        }
+        Ok(resolved)
     }
 
     fn resolve(

@@ -103,7 +103,8 @@ pub struct TrainOptions {
     /// Share of those texts of which only one to five words in a row stay [default: 0.25]
     #[arg(long, value_name = "SHARE")]
     pub augment_ngram: Option<f64>,
-    /// What hides a word, as the teacher's tokenizer spells it [default: as the teacher says, else `[MASK]`]
+    /// What hides a word, as the teacher's tokenizer spells it; the student reads its own mask token there [default: as
+    /// the teacher says, else `[MASK]`]
     #[arg(long, value_name = "TOKEN")]
     pub augment_mask_token: Option<String>,
     /// Decides those texts; runs of other --seed but the same of this share the teacher's answers to them [default: 1]

@@ -362,3 +362,39 @@ fn several_teachers_are_a_list_with_a_weight_for_each() {
     let both = TrainOptions { teacher_weights: Some(vec![1.0, 2.0]), ..confident };
     assert!(refused(taught(2, both)).contains("belongs to --combine mean"));
 }
+
+#[test]
+fn texts_are_made_with_a_mask_that_every_teacher_reads() {
+    let card = |mask: Option<&str>| -> TeacherCard {
+        let limits =
+            serde_json::json!({"credits": 1, "max_example_bytes": 1, "max_message_bytes": 1});
+        let card = serde_json::json!({
+            "fingerprint": "0123456789abcdef".repeat(4), "name": "a", "labels": ["down", "up"],
+            "architecture": "bert", "parameters": 1, "max_length": 8, "arithmetic": "float32",
+            "limits": limits, "encodings": ["float32"], "mask_token": mask,
+        });
+        serde_json::from_value(card).unwrap()
+    };
+    let made = |masks: &[Option<&str>], options: &TrainOptions| {
+        let cards: Vec<TeacherCard> = masks.iter().copied().map(card).collect();
+        let config = taught(masks.len(), options.clone()).resolve()?;
+        let made = config.objective(Task::SingleLabel, &cards)?.augmentation;
+        Ok::<_, Usage>(made.map(|made| (made.samples, made.mask_token)))
+    };
+    let (square, angle) = (Some("[MASK]"), Some("<mask>"));
+    let texts = |samples, mask: &str| Some((samples, mask.to_owned()));
+    assert_eq!(made(&[angle, angle], &minimal()).unwrap(), texts(2, "<mask>"));
+    for masks in [&[None][..], &[square, angle], &[angle, None]] {
+        assert_eq!(made(masks, &minimal()).unwrap(), None, "{masks:?}");
+    }
+    let asked = TrainOptions { augment: Some(3), ..minimal() };
+    assert_eq!(made(&[None], &asked).unwrap(), texts(3, "[MASK]"));
+    assert_eq!(made(&[None, angle], &asked).unwrap(), texts(3, "<mask>"));
+    let message = made(&[square, angle], &asked).unwrap_err().to_string();
+    assert!(message.contains(r#"differently, "[MASK]" and "<mask>""#), "{message}");
+    assert!(message.contains("--augment-mask-token") && message.contains("--augment-mask 0"));
+    let chosen = TrainOptions { augment_mask_token: Some("<mask>".into()), ..asked.clone() };
+    assert_eq!(made(&[square, angle], &chosen).unwrap(), texts(3, "<mask>"));
+    let none = TrainOptions { augment_mask: Some(0.0), ..asked };
+    assert_eq!(made(&[square, angle], &none).unwrap(), texts(3, "[MASK]"));
+}

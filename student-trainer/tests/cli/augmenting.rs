@@ -1,6 +1,6 @@
 //! Texts without hard labels: what is made of the training texts, and what other files hold.
 
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -60,6 +60,52 @@ fn a_run_learns_from_texts_that_only_the_teacher_labels() {
     stdout(&student_trainer(&["predict", "--run", &run, &input, "--threads", "1"]));
     let tokenizer = fs::read_to_string(data.run().join("tokenizer.json")).unwrap();
     assert_eq!(json(&tokenizer)["added_tokens"][0]["content"], "[MASK]");
+}
+
+/// The special tokens in the tokenizer of the run folder.
+fn added(data: &Data) -> Vec<String> {
+    let tokenizer = json(&fs::read_to_string(data.run().join("tokenizer.json")).unwrap());
+    let added = tokenizer["added_tokens"].as_array().unwrap().iter();
+    added.map(|token| token["content"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_student_keeps_its_own_mask_token_beside_a_teacher_of_another() {
+    let (data, teacher) = (Data::new(), Teacher::start());
+    let roberta = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/families/roberta");
+    let taught = ("--teacher", teacher.url.as_str());
+    let run = |flags: &[(&str, &str)]| {
+        let _before = fs::remove_dir_all(data.run());
+        let counts = json(&stdout(&data.train(&[&[taught, ("--epochs", "1")], flags].concat())));
+        assert!(counts["train"]["augmented"].as_u64().unwrap() > 0, "{counts}");
+        added(&data)
+    };
+    let encoder = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
+    let from = |folder| [("--student", "transformer"), ("--init-from", folder), ("--layers", "0")];
+    let short = ("--max-length", "16");
+    let roberta_path = roberta.to_str().unwrap();
+    assert_eq!(run(&[&from(roberta_path)[..], &[short]].concat()), encoder);
+    assert_eq!(run(&[("--tokenizer", roberta_path)]), encoder);
+    assert_eq!(run(&[("--augment", "2"), ("--augment-mask-token", "<mask>")]), ["[MASK]"]);
+
+    // Without one, a table of words takes the teacher's, and an encoder none.
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(roberta.join(file), copy.path().join(file)).unwrap();
+    }
+    let text = fs::read_to_string(roberta.join("tokenizer.json")).unwrap();
+    let mut tokenizer = json(&text.replace("<mask>", "<gap>"));
+    tokenizer["added_tokens"].as_array_mut().unwrap().truncate(4);
+    fs::write(copy.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let copy = copy.path().to_str().unwrap();
+    let taken = ["<s>", "<pad>", "</s>", "<unk>", "[MASK]"];
+    assert_eq!(run(&[("--tokenizer", copy)]), taken);
+    fs::remove_dir_all(data.run()).unwrap();
+    let unmasked = [&from(copy)[..], &[short, taught]].concat();
+    let message = data.refused(&unmasked, 2);
+    assert!(message.contains(&format!("--init-from {copy}: its tokenizer has no mask token")));
+    assert!(message.contains("--augment-mask 0") && message.contains("--augment 0"), "{message}");
+    assert_eq!(run(&[&unmasked[..], &[("--augment-mask", "0")]].concat()), taken[..4]);
 }
 
 #[test]
