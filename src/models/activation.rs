@@ -24,6 +24,19 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// [`apply`](Self::apply) in the memory of `x`, which nobody else has, unless gradients need it.
+    pub(super) fn apply_to(self, mut x: Tensor) -> Result<Tensor, ModelError> {
+        if x.requires_grad() {
+            return self.apply(&x);
+        }
+        Ok(match self {
+            Self::Gelu => x.f_gelu_("none")?,
+            Self::GeluTanh => x.f_gelu_("tanh")?,
+            Self::Relu => x.f_relu_()?,
+            Self::Tanh => x.f_tanh_()?,
+        })
+    }
+
     pub(super) fn apply(self, x: &Tensor) -> Result<Tensor, ModelError> {
         Ok(match self {
             Self::Gelu => x.f_gelu("none")?,
