@@ -1,5 +1,5 @@
-//! Safetensors files with texts beside the tensors: written and read tensor by tensor, so that a large file is never
-//! held twice, and written whole or not at all. Knows names and float32 values, not what they are for.
+//! Safetensors files with texts beside the tensors: written and read tensor by tensor or block by block, so that a
+//! large file is never held twice, and written whole or not at all. Knows names and float32 values, not what they are for.
 
 use std::{
     collections::HashMap,
@@ -237,4 +237,71 @@ pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(sizes: &[(Dtype, usize)]) -> Vec<(String, TensorInfo)> {
+        let mut end = 0;
+        let info = |(i, &(dtype, elements)): (usize, &(Dtype, usize))| {
+            let start = end;
+            end += elements * dtype.bitsize() / 8;
+            (i.to_string(), TensorInfo { dtype, shape: vec![elements], data_offsets: (start, end) })
+        };
+        sizes.iter().enumerate().map(info).collect()
+    }
+
+    /// Numbers of tensors in each block.
+    fn lengths(sizes: &[(Dtype, usize)], layout: Layout) -> Vec<usize> {
+        let described = described(sizes);
+        let tensors: Vec<_> = described.iter().map(|(name, info)| (name.as_str(), info)).collect();
+        blocks(&tensors, layout).into_iter().map(<[_]>::len).collect()
+    }
+
+    #[test]
+    fn blocks_are_of_one_type_without_large_tensors_and_none_is_a_small_rest() {
+        // 8 MiB as float32: four make a block.
+        const PART: (Dtype, usize) = (Dtype::F32, 2 << 20);
+        const LARGE: (Dtype, usize) = (Dtype::F32, 4 << 20);
+        const COUNT: (Dtype, usize) = (Dtype::I64, 512);
+        assert_eq!(lengths(&[PART; 3], Layout::Apart), [1, 1, 1]);
+        assert_eq!(lengths(&[PART; 3], Layout::Blocks), [3]);
+        assert_eq!(lengths(&[PART; 7], Layout::Blocks), [7]);
+        assert_eq!(lengths(&[PART; 10], Layout::Blocks), [4, 6]);
+        let mixed = [PART, LARGE, PART, PART, COUNT, PART];
+        assert_eq!(lengths(&mixed, Layout::Blocks), [1, 1, 2, 1, 1]);
+        assert!(lengths(&[], Layout::Blocks).is_empty());
+    }
+
+    #[test]
+    fn tensors_are_the_same_in_blocks_and_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some.safetensors");
+        let tensors = [
+            ("a", Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]).view([2, 2])),
+            ("b", Tensor::from_slice(&[0.0f32; 0])),
+            ("c", Tensor::from(5.0f32)),
+            ("d", Tensor::from_slice(&[6.0f32, 7.0])),
+        ];
+        let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
+        write_tensors(&path, named, HashMap::new()).unwrap();
+        for layout in [Layout::Apart, Layout::Blocks] {
+            let (found, _) = read_tensors(&path, layout).unwrap();
+            assert_eq!(found.len(), tensors.len());
+            for (name, tensor) in &tensors {
+                assert_eq!(found[*name].size(), tensor.size(), "{name}, {layout:?}");
+                assert!(found[*name].equal(tensor), "{name}, {layout:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_apart_shares_no_memory_with_a_block() {
+        let block = Tensor::zeros([4], (Kind::Float, Device::Cpu));
+        let mut copy = apart(&block.narrow(0, 1, 2), Device::Cpu, Kind::Float).unwrap();
+        let _ones = copy.fill_(1.0);
+        assert!(block.equal(&block.zeros_like()));
+    }
 }

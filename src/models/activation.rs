@@ -46,3 +46,23 @@ impl Activation {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn an_activation_in_place_is_the_same_and_leaves_gradients_what_they_need() {
+        use Activation::{Gelu, GeluTanh, Relu, Tanh};
+        let x = Tensor::linspace(-3.0, 3.0, 13, (Kind::Float, Device::Cpu));
+        for activation in [Gelu, GeluTanh, Relu, Tanh] {
+            let expected = activation.apply(&x).unwrap();
+            assert!(activation.apply_to(x.copy()).unwrap().allclose(&expected, 1e-6, 1e-6, false));
+            let trained = x.copy().set_requires_grad(true);
+            activation.apply_to(&trained * 1.0).unwrap().sum(Kind::Float).backward();
+            assert_eq!(trained.grad().size(), [13], "{activation:?}");
+        }
+    }
+}

@@ -39,7 +39,9 @@ impl Compute {
         let run = move || {
             // libtorch counts threads per calling thread under OpenMP.
             tch::set_num_threads(threads as i32);
-            given.into_iter().for_each(|work| work(&model));
+            for work in given {
+                work(&model);
+            }
         };
         let thread = Builder::new().name("compute".to_owned()).spawn(run)?;
         Ok(Self { work, thread })
