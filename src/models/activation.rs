@@ -24,6 +24,19 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// [`apply`](Self::apply) in the memory of `x`, which nobody else has, unless gradients need it.
+    pub(super) fn apply_to(self, mut x: Tensor) -> Result<Tensor, ModelError> {
+        if x.requires_grad() {
+            return self.apply(&x);
+        }
+        Ok(match self {
+            Self::Gelu => x.f_gelu_("none")?,
+            Self::GeluTanh => x.f_gelu_("tanh")?,
+            Self::Relu => x.f_relu_()?,
+            Self::Tanh => x.f_tanh_()?,
+        })
+    }
+
     pub(super) fn apply(self, x: &Tensor) -> Result<Tensor, ModelError> {
         Ok(match self {
             Self::Gelu => x.f_gelu("none")?,
@@ -31,5 +44,25 @@ impl Activation {
             Self::Relu => x.f_relu()?,
             Self::Tanh => x.f_tanh()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn an_activation_in_place_is_the_same_and_leaves_gradients_what_they_need() {
+        use Activation::{Gelu, GeluTanh, Relu, Tanh};
+        let x = Tensor::linspace(-3.0, 3.0, 13, (Kind::Float, Device::Cpu));
+        for activation in [Gelu, GeluTanh, Relu, Tanh] {
+            let expected = activation.apply(&x).unwrap();
+            assert!(activation.apply_to(x.copy()).unwrap().allclose(&expected, 1e-6, 1e-6, false));
+            let trained = x.copy().set_requires_grad(true);
+            activation.apply_to(&trained * 1.0).unwrap().sum(Kind::Float).backward();
+            assert_eq!(trained.grad().size(), [13], "{activation:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Builder, Init, ModelError, linear::Kernels};
+use super::{Builder, Init, ModelError, linear::Kernels, weights::apart};
 
 /// Ba et al. 2016: normalises the last dimension, then scales and shifts.
 #[derive(Debug)]
@@ -47,10 +47,11 @@ impl LayerNorm {
         Ok(Self { weight: kernels.tensor(&self.weight)?, bias, epsilon: self.epsilon })
     }
 
-    /// The same layer elsewhere.
+    /// The same layer elsewhere, in memory of its own.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
-        let bias = self.bias.as_ref().map(|bias| bias.f_to_device(device)).transpose()?;
-        Ok(Self { weight: self.weight.f_to_device(device)?, bias, epsilon: self.epsilon })
+        let there = |part: &Tensor| apart(part, device, part.kind());
+        let bias = self.bias.as_ref().map(there).transpose()?;
+        Ok(Self { weight: there(&self.weight)?, bias, epsilon: self.epsilon })
     }
 
     /// Applies the layer to the last dimension.

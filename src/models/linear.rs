@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Activation, Arithmetic, Builder, Init, ModelError};
+use super::{Activation, Arithmetic, Builder, Init, ModelError, weights::apart};
 use crate::operators::Operators;
 
 /// Numbers of rows are multiples of this.
@@ -67,7 +67,7 @@ impl Linear {
     }
 
     /// Layers over the same input as one, their outputs side by side. Of trained layers.
-    pub(super) fn joined(layers: &[Self]) -> Result<Self, ModelError> {
+    fn joined(layers: &[Self]) -> Result<Self, ModelError> {
         let cat = |part: fn(&Self) -> &Tensor| {
             Tensor::f_cat(&layers.iter().map(part).collect::<Vec<_>>(), 0)
         };
@@ -80,9 +80,10 @@ impl Linear {
         self.bias.size()[0]
     }
 
-    /// The same layer elsewhere. Of a trained layer.
+    /// The same layer elsewhere, in memory of its own. Of a trained layer.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
-        let (weight, bias) = (self.weight.f_to_device(device)?, self.bias.f_to_device(device)?);
+        let there = |part: &Tensor| apart(part, device, part.kind());
+        let (weight, bias) = (there(&self.weight)?, there(&self.bias)?);
         Ok(Self { weight, bias, product: Product::Plain })
     }
 
@@ -110,7 +111,7 @@ impl Linear {
             (Product::Packed(operators), Activation::Gelu) => {
                 Ok(operators.linear_gelu(x, &self.weight, &self.bias)?)
             }
-            _ => activation.apply(&self.forward(x)?),
+            _ => activation.apply_to(self.forward(x)?),
         }
     }
 }
@@ -204,19 +205,38 @@ impl Kernels {
         self.arithmetic
     }
 
-    /// A table, a norm or a bias on the device, in the type of activations.
+    /// A table, a norm or a bias on the device, in the type of activations and in memory of its own.
     pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
+        Ok(apart(tensor, self.device, self.arithmetic.kind())?)
+    }
+
+    /// A trained layer, laid out to be served, in memory of its own.
+    pub(super) fn linear(&self, trained: &Linear) -> Result<Linear, ModelError> {
+        let weight = match &self.operators {
+            None => self.tensor(&trained.weight)?,
+            // What is packed is copied anyway.
+            Some(_) => self.converted(&trained.weight)?,
+        };
+        self.laid_out(weight, self.tensor(&trained.bias)?)
+    }
+
+    /// Trained layers over the same input as one, their outputs side by side, laid out to be served.
+    pub(super) fn joined(&self, trained: &[Linear]) -> Result<Linear, ModelError> {
+        let Linear { weight, bias, .. } = Linear::joined(trained)?;
+        self.laid_out(self.converted(&weight)?, self.converted(&bias)?)
+    }
+
+    fn converted(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
         Ok(tensor.f_to_device(self.device)?.f_to_kind(self.arithmetic.kind())?)
     }
 
-    /// A trained layer, laid out to be served.
-    pub(super) fn linear(&self, trained: &Linear) -> Result<Linear, ModelError> {
-        let (weight, bias) = (self.tensor(&trained.weight)?, self.tensor(&trained.bias)?);
+    /// Of converted parameters.
+    fn laid_out(&self, weight: Tensor, bias: Tensor) -> Result<Linear, ModelError> {
         let (weight, product) = match &self.operators {
             None => (weight, Product::Plain),
             Some(operators) if self.arithmetic == Arithmetic::Int8 => {
                 let steps = steps(&weight, self.largest_weight)?;
-                let whole = weight.f_div(&steps)?.f_round()?.f_to_kind(Kind::Int8)?;
+                let whole = weight.f_div(&steps)?.f_round_()?.f_to_kind(Kind::Int8)?;
                 let steps = steps.f_view([-1])?;
                 let zeros = Tensor::f_zeros(steps.size(), (Kind::Int64, self.device))?;
                 let operators = Arc::clone(operators);

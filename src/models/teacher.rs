@@ -21,7 +21,7 @@ use super::{
     linear::Kernels,
     served::{Reader, ServedModel},
     teacher_config::{labels, settings, task},
-    weights::{bytes, find_weights, write_weights},
+    weights::{Layout, bytes, find_weights_in, write_weights},
 };
 use crate::{
     data::{LabelSet, Task},
@@ -42,6 +42,16 @@ pub struct TeacherSettings {
     pub max_length: usize,
 }
 
+/// Where a teacher's parameters begin.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    device: Device,
+    /// Of the weights as they are read.
+    layout: Layout,
+    /// What the head has beyond the file.
+    head: Init,
+}
+
 /// An encoder with a classification head.
 #[derive(Debug)]
 pub struct Teacher {
@@ -52,7 +62,8 @@ pub struct Teacher {
     encoder: Box<dyn Encoder>,
     head: Head,
     labels: LabelSet,
-    tokenizer: Tokenizer,
+    /// Shared with those who read text for it: a vocabulary takes megabytes.
+    tokenizer: Arc<Tokenizer>,
     parameters: Parameters,
     device: Device,
     arithmetic: Arithmetic,
@@ -64,11 +75,15 @@ impl Teacher {
     /// Reads a finished classifier: a folder that [`save`](Self::save) wrote, or a
     /// `ForSequenceClassification` of `transformers`.
     pub fn load(folder: &Path, device: Device) -> Result<Self, ModelError> {
+        Self::load_in(folder, Start { device, layout: Layout::Apart, head: Init::Required })
+    }
+
+    fn load_in(folder: &Path, start: Start) -> Result<Self, ModelError> {
         let config: Value = read_json(&folder.join("config.json"))?;
         let architecture = architecture(folder, &config)?;
         let settings = settings(folder, &config, architecture.as_ref())?;
         let labels = labels(folder, &config)?;
-        Self::build(folder, config, architecture, settings, labels, device, Init::Required)
+        Self::build(folder, config, architecture, settings, labels, start)
     }
 
     /// The task of a finished classifier, before anything else of it is read.
@@ -87,7 +102,8 @@ impl Teacher {
         let config: Value = read_json(&folder.join("config.json"))?;
         let architecture = architecture(folder, &config)?;
         let head = Init::Normal(architecture.facts().initializer_range);
-        Self::build(folder, config, architecture, settings, labels, device, head)
+        let start = Start { device, layout: Layout::Apart, head };
+        Self::build(folder, config, architecture, settings, labels, start)
     }
 
     fn build(
@@ -96,11 +112,10 @@ impl Teacher {
         architecture: Box<dyn Architecture>,
         settings: TeacherSettings,
         labels: LabelSet,
-        device: Device,
-        head: Init,
+        Start { device, layout, head }: Start,
     ) -> Result<Self, ModelError> {
         let tokenizer = tokenizer_of(folder, architecture.as_ref(), settings.max_length)?;
-        let (path, tensors) = find_weights(folder)?;
+        let (path, tensors) = find_weights_in(folder, layout)?;
         let prefix = architecture.facts().prefix;
         let mut tensors = canonical_names(tensors, prefix);
         if !matches!(head, Init::Required) {
@@ -122,7 +137,7 @@ impl Teacher {
             encoder,
             head,
             labels,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             parameters,
             device,
             arithmetic: Arithmetic::Float32,
@@ -138,7 +153,8 @@ impl Teacher {
         arithmetic: Arithmetic,
     ) -> Result<Self, ModelError> {
         let kernels = Kernels::new(device, arithmetic)?;
-        let teacher = Self::load(folder, Device::Cpu)?;
+        let start = Start { device: Device::Cpu, layout: Layout::Blocks, head: Init::Required };
+        let teacher = Self::load_in(folder, start)?;
         let arithmetic = kernels.arithmetic();
         let fingerprint = teacher.fingerprint_in(&kernels.name())?;
         let mut parameters = teacher.parameters;
@@ -189,7 +205,7 @@ impl Teacher {
     }
 
     /// The tokenizer the model was trained with.
-    pub const fn tokenizer(&self) -> &Tokenizer {
+    pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
@@ -353,7 +369,7 @@ impl Classifier for Teacher {
 
 impl ServedModel for Teacher {
     fn reader(&self) -> Arc<dyn Reader> {
-        Arc::new(self.tokenizer.clone())
+        Arc::<Tokenizer>::clone(&self.tokenizer)
     }
 
     fn mask_token(&self) -> Option<&'static str> {

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tch::Tensor;
 
 use super::{Optimizer, OptimizerError};
-use crate::tensor_file::{read_tensors, write_tensors};
+use crate::tensor_file::{Layout, read_tensors, write_tensors};
 
 /// Everything that a training's result depends on, by the name that its user gives it; a training goes on only under
 /// the settings it began with.
@@ -130,7 +130,7 @@ impl Checkpoint {
         &self,
     ) -> Result<(Header<S>, HashMap<String, Tensor>), CheckpointError> {
         let (tensors, mut texts) =
-            read_tensors(&self.path).map_err(|cause| self.unreadable(cause))?;
+            read_tensors(&self.path, Layout::Apart).map_err(|cause| self.unreadable(cause))?;
         let header =
             texts.remove(KEY).ok_or_else(|| self.unreadable("not a checkpoint of Lectern"))?;
         // Settings first: where those differ, the state may too, and they are what the user can mend.

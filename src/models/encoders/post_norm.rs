@@ -105,7 +105,7 @@ impl Projections {
 
     fn served(self, kernels: &Kernels) -> Result<Self, ModelError> {
         Ok(Self::Joined(match self {
-            Self::Apart(parts) => kernels.linear(&Linear::joined(&parts)?)?,
+            Self::Apart(parts) => kernels.joined(&parts)?,
             Self::Joined(all) => all,
         }))
     }

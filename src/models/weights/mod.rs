@@ -15,7 +15,7 @@ use tch::Tensor;
 
 pub use self::shards::{INDEX_SUFFIX, shard_names};
 use super::{ModelError, folder::malformed, pickle::read_checkpoint};
-pub(super) use crate::tensor_file::bytes;
+pub(super) use crate::tensor_file::{Layout, apart, bytes};
 use crate::tensor_file::{as_float32, read_tensors, write_tensors};
 
 /// The files that weights are looked for in, before their indexes of shards: the first that is there is read.
@@ -35,9 +35,17 @@ fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
 pub(super) fn find_weights(
     folder: &Path,
 ) -> Result<(PathBuf, HashMap<String, Tensor>), ModelError> {
+    find_weights_in(folder, Layout::Apart)
+}
+
+/// The same in a layout; PyTorch's own files have but one, [`Layout::Apart`].
+pub(super) fn find_weights_in(
+    folder: &Path,
+    layout: Layout,
+) -> Result<(PathBuf, HashMap<String, Tensor>), ModelError> {
     let path = weights_of(folder)?;
     let is_index = path.to_string_lossy().ends_with(INDEX_SUFFIX);
-    let tensors = if is_index { shards::read(&path)? } else { read_weights(&path)? };
+    let tensors = if is_index { shards::read(&path, layout)? } else { read_in(&path, layout)? };
     Ok((path, tensors))
 }
 
@@ -60,6 +68,10 @@ pub fn weight_bytes(folder: &Path) -> Result<u64, ModelError> {
 
 /// All tensors of one file, by name, on the CPU; floating-point ones as float32.
 pub fn read_weights(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
+    read_in(path, Layout::Apart)
+}
+
+fn read_in(path: &Path, layout: Layout) -> Result<HashMap<String, Tensor>, ModelError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::InvalidData => {
             malformed(path, format!("not a whole weights file ({source}); fetch it again"))
@@ -69,7 +81,7 @@ pub fn read_weights(path: &Path) -> Result<HashMap<String, Tensor>, ModelError> 
     };
     fs::metadata(path).map_err(unreadable)?;
     let tensors = if path.extension().is_some_and(|e| e == "safetensors") {
-        read_tensors(path).map_err(unreadable)?.0
+        read_tensors(path, layout).map_err(unreadable)?.0
     } else {
         let tensors = read_checkpoint(path).map_err(|cause| malformed(path, cause.to_string()))?;
         let converted = tensors.into_iter().map(|(name, tensor)| Ok((name, as_float32(tensor)?)));

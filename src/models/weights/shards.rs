@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use tch::Tensor;
 
-use super::read_weights;
+use super::{Layout, read_in};
 use crate::models::{
     ModelError,
     folder::{malformed, read_json},
@@ -46,7 +46,7 @@ pub fn shard_names(index: &Path) -> Result<Vec<String>, ModelError> {
 }
 
 /// All tensors of all shards; every one that the index promises is where it says.
-pub(super) fn read(index: &Path) -> Result<HashMap<String, Tensor>, ModelError> {
+pub(super) fn read(index: &Path, layout: Layout) -> Result<HashMap<String, Tensor>, ModelError> {
     let promised = Index::read(index)?;
     let folder = index.parent().unwrap_or(Path::new(""));
     let shards = promised.shards();
@@ -59,7 +59,7 @@ pub(super) fn read(index: &Path) -> Result<HashMap<String, Tensor>, ModelError> 
     let mut tensors = HashMap::new();
     let mut problems = Vec::new();
     for shard in shards {
-        let mut found = read_weights(&folder.join(shard))?;
+        let mut found = read_in(&folder.join(shard), layout)?;
         let here = promised.weight_map.iter().filter(|(_, file)| *file == shard);
         for (name, _) in here {
             match found.remove(name) {

@@ -1,8 +1,11 @@
 //! The threads that own the model, one for each device. Knows tensors, not gRPC.
 
 use std::{
-    io,
-    sync::{Arc, mpsc::sync_channel},
+    fmt, io,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread::{self, Builder, JoinHandle},
 };
 
@@ -15,28 +18,67 @@ use super::{
     model::{Model, Prepared, Preparer},
 };
 
-/// Starts the thread of one device. It ends when the engine is stopped or the teacher fails.
-///
+type Work = Box<dyn FnOnce(&Model) + Send>;
+
+/// The thread of one device with its model, from before there is an engine: what is measured at start-up is computed
+/// where batches will be, for OpenMP has threads, and MKL buffers, for every thread that ever computed.
+pub(super) struct Compute {
+    work: SyncSender<Work>,
+    thread: JoinHandle<()>,
+}
+
+impl fmt::Debug for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compute").field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+impl Compute {
+    pub(super) fn start(model: Model, threads: usize) -> io::Result<Self> {
+        let (work, given) = sync_channel::<Work>(0);
+        let run = move || {
+            // libtorch counts threads per calling thread under OpenMP.
+            tch::set_num_threads(threads as i32);
+            for work in given {
+                work(&model);
+            }
+        };
+        let thread = Builder::new().name("compute".to_owned()).spawn(run)?;
+        Ok(Self { work, thread })
+    }
+
+    /// What the model answers on its thread; `None` if it panicked.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Model) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (say, answer) = sync_channel(1);
+        let work: Work = Box::new(move |model| {
+            let _asker_has_gone = say.send(question(model));
+        });
+        self.work.send(work).ok()?;
+        answer.recv().ok()
+    }
+
+    /// Computes for `engine`. The thread ends when the engine is stopped or the teacher fails.
+    pub(super) fn serve(self, engine: Arc<Engine>) -> JoinHandle<()> {
+        // It cannot have ended before: whatever is asked of it answers.
+        let _always_there = self.work.send(Box::new(move |model| serve(model, &engine)));
+        self.thread
+    }
+}
+
 /// On a GPU a second thread prepares the next batch while this one computes. On a CPU there is nothing
 /// to gain: preparing costs a thousandth of computing, takes the same cores, and a batch that is chosen
 /// one forward pass early makes whoever comes in between wait for one more.
-pub(super) fn start(
-    model: Model,
-    engine: Arc<Engine>,
-    threads: usize,
-) -> io::Result<JoinHandle<()>> {
-    let run = move || {
-        // libtorch counts threads per calling thread under OpenMP.
-        tch::set_num_threads(threads as i32);
-        let _guard = FailOnPanic(&engine);
-        if model.is_on_gpu() {
-            prepare_ahead(&model, &engine);
-        } else {
-            let preparer = model.preparer();
-            compute(&model, &engine, std::iter::from_fn(|| prepare(&preparer, &engine)));
-        }
-    };
-    Builder::new().name("compute".to_owned()).spawn(run)
+fn serve(model: &Model, engine: &Engine) {
+    let _guard = FailOnPanic(engine);
+    if model.is_on_gpu() {
+        prepare_ahead(model, engine);
+    } else {
+        let preparer = model.preparer();
+        compute(model, engine, std::iter::from_fn(|| prepare(&preparer, engine)));
+    }
 }
 
 /// A batch with its tensors, or why it has none.

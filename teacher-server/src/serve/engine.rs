@@ -253,8 +253,7 @@ impl Engine {
                 if job.stored.is_none() {
                     self.counters.waiting.add(now.saturating_duration_since(job.since));
                 }
-                let tokens = std::mem::take(&mut job.tokens);
-                batch.tokens.push(tokens.iter().map(Tokens::from).collect());
+                batch.tokens.push(std::mem::take(&mut job.tokens).unpack());
             }
         }
         batch

@@ -42,7 +42,8 @@ pub(super) struct Unknown {
 /// One content to compute, with all who wait for it.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) tokens: Box<[Packed]>,
+    /// One for each member of the model.
+    pub(super) tokens: Packed,
     pub(super) waiters: Vec<Waiter>,
     /// The row to compare with, when nobody waits but the store is being checked.
     pub(super) stored: Option<Box<Row>>,
@@ -56,14 +57,14 @@ pub(super) struct Job {
 impl Job {
     /// Asked for by one.
     pub(super) fn new(flow: &Arc<str>, tokens: &[Tokens], waiter: Waiter) -> Self {
-        let tokens = tokens.iter().map(Packed::from).collect();
+        let tokens = Packed::new(tokens);
         let (waiters, flows) = (vec![waiter], vec![Arc::clone(flow)]);
         Self { tokens, waiters, stored: None, flows, since: Instant::now(), under_way: false }
     }
 
     /// Asked for by nobody.
     pub(super) fn comparing(row: Row, tokens: &[Tokens]) -> Self {
-        let tokens = tokens.iter().map(Packed::from).collect();
+        let tokens = Packed::new(tokens);
         let (waiters, flows, stored) = (Vec::new(), Vec::new(), Some(Box::new(row)));
         Self { tokens, waiters, stored, flows, since: Instant::now(), under_way: false }
     }

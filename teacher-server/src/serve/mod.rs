@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lectern::wire::proto;
+use lectern::{models::ModelError, wire::proto};
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
@@ -48,6 +48,7 @@ pub use offline::Offline;
 pub use schedule::{Share, TokensPerSecond};
 pub use totals::Totals;
 
+use compute::Compute;
 use engine::{Engine, EngineParts};
 use metrics::Measured;
 use model::Model;
@@ -255,35 +256,41 @@ fn start(config: &ServeConfig) -> Result<Started, ServeError> {
         "teacher loaded"
     );
     let store = Store::open(&config.store, &card)?;
+    let reader = first.reader();
+    let compute = models
+        .into_iter()
+        .map(|model| Compute::start(model, config.threads))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| ServeError::Thread(format!("cannot start a compute thread: {cause}")))?;
     let max_batch_tokens = match config.max_batch_tokens {
-        Some(tokens) => {
-            first.warm_up()?;
-            tokens
-        }
-        None if config.pinned => {
-            first.warm_up()?;
-            card.max_length
-        }
-        None => measure::batch_tokens(first)?,
+        None if config.pinned => Some(card.max_length),
+        given => given,
     };
-    let measured = Measured { max_batch_tokens, peak_flops: first.peak_flops()? };
+    let measured = compute.first().and_then(|first| {
+        first.ask(move |model| {
+            let max_batch_tokens = match max_batch_tokens {
+                Some(tokens) => model.warm_up().map(|()| tokens),
+                None => measure::batch_tokens(model),
+            }?;
+            Ok(Measured { max_batch_tokens, peak_flops: model.peak_flops()? })
+        })
+    });
+    let measured: Result<_, ModelError> =
+        measured.ok_or_else(|| ServeError::Teacher("its thread panicked".to_owned()))?;
+    let measured = measured?;
     let policy = Policy {
-        max_batch_tokens,
+        max_batch_tokens: measured.max_batch_tokens,
         max_batch_examples: if config.pinned { 1 } else { usize::MAX },
         shares: config.shares.clone(),
     };
     let engine = Arc::new(Engine::new(EngineParts {
-        reader: first.reader(),
+        reader,
         card,
         store,
         policy,
         verify: config.verify,
         max_queued: config.max_queued,
     }));
-    let compute = models
-        .into_iter()
-        .map(|model| compute::start(model, Arc::clone(&engine), config.threads))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|cause| ServeError::Thread(format!("cannot start a compute thread: {cause}")))?;
+    let compute = compute.into_iter().map(|thread| thread.serve(Arc::clone(&engine))).collect();
     Ok(Started { engine, compute, measured })
 }
