@@ -16,6 +16,7 @@ mod roles;
 #[path = "../common/status.rs"]
 mod status;
 
+mod frequencies;
 mod inference;
 mod peer;
 mod predict;

@@ -15,7 +15,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     common::{self, measure, median},
-    lengths::{headline_lengths, headline_token, scramble},
+    frequencies::headline_token,
+    lengths::{headline_lengths, scramble},
     peer::PyTorch,
 };
 

@@ -83,18 +83,19 @@ pub(crate) fn plan(
             return Ok(Plan { tokenizer, model, initial: from.initial, mask, covered: None });
         }
         Shape::Described { config: path, sizes, dropout } => {
-            let made = tokenizer(config, train, mask);
+            let made = tokenizer(config, train);
             let (tokenizer, _) = if settings.input == Input::Tokenizer(path.clone()) {
                 made.with_context(|| no_tokenizer(path))?
             } else {
                 made?
             };
+            let (tokenizer, mask) = with_mask(tokenizer, settings, hiding)?;
             let encoder =
                 TransformerConfig::described(path, *sizes, &tokenizer, max_length, *dropout)?;
             let family = Family::Transformer(Box::new(encoder));
-            let model =
-                StudentConfig { max_length, segmentation: tokenizer.segmentation(), family };
-            return Ok(Plan { tokenizer, model, initial: Initial::default(), covered: None });
+            let segmentation = tokenizer.segmentation();
+            let model = StudentConfig { max_length, segmentation, family };
+            return Ok(Plan { tokenizer, model, initial: Initial::default(), mask, covered: None });
         }
     };
     let (tokenizer, vectors) = tokenizer(config, train)?;
@@ -158,7 +159,7 @@ fn with_mask(
     {
         let flag = match settings.shape {
             Shape::Words(_) => "init-embeddings",
-            Shape::Encoder { .. } => "init-from",
+            Shape::Encoder { .. } | Shape::Described { .. } => "init-from",
         };
         let folder = folder.display();
         return Err(Usage(format!(
