@@ -8,9 +8,13 @@ pub(super) fn hire(count: usize, each: i32) -> Option<ThreadPool> {
     let pool = ThreadPoolBuilder::new()
         .num_threads(count)
         .thread_name(|i| format!("student-{i}"))
-        .start_handler(move |_| tch::set_num_threads(each))
+        .start_handler(move |_| {
+            // libtorch gives a thread the number that was set last, whoever set it, when the thread first asks or
+            // computes, and not when it sets its own.
+            let _last = tch::get_num_threads();
+            tch::set_num_threads(each);
+        })
         .build();
-    // libtorch gives threads that it has not seen yet the number that was set last, whoever set it.
     let pool = pool.ok()?;
     pool.broadcast(|_| ());
     tch::set_num_threads(own);
