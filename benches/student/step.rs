@@ -116,6 +116,7 @@ impl Ours {
     fn turn(&mut self) -> Result<f64> {
         let loss = Loss::ce_mse(1.0, 2.0);
         let labels = LabelSet::new((0..CLASSES).map(|class| class.to_string()).collect())?;
+        let _threads = self.model.step_threads();
         let start = Instant::now();
         for _ in 0..STEPS {
             let batch = &self.batches[self.next % self.batches.len()];

@@ -8,7 +8,7 @@ use tch::{Device, Tensor};
 use super::{
     Builder, Classifier, Family, Initial, ModelError, Parameters, TokenBatch,
     folder::{malformed, read_json, write_text},
-    students::StudentModel,
+    students::{FewerThreads, StudentModel},
     weights::{read_weights, write_weights},
 };
 use crate::{
@@ -119,6 +119,11 @@ impl Student {
     /// `[B, C]` raw logits that gradients flow through.
     pub fn forward(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
         self.model.traced(batch)
+    }
+
+    /// To be held during a training step: what surrounds the model computes on one thread where the model has its own.
+    pub fn step_threads(&self) -> FewerThreads {
+        FewerThreads::one_if(self.model.has_threads())
     }
 
     /// What it is built from.

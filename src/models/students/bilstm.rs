@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::{
     super::{Builder, ModelError, TokenBatch},
-    StudentModel,
+    FewerThreads, StudentModel,
     recurrent::{Cell, Recurrent},
 };
 use crate::traced::Traced;
@@ -48,5 +48,10 @@ impl BiLstm {
     /// The same in training, with all that gradients need; on a CPU by a backward pass of its own.
     pub fn traced(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
         self.0.traced(batch)
+    }
+
+    /// To be held during a training step: what surrounds the model computes on one thread while the model has its own.
+    pub fn step_threads(&self) -> FewerThreads {
+        FewerThreads::one_if(self.0.has_threads())
     }
 }

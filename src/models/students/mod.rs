@@ -30,6 +30,7 @@ use crate::traced::Traced;
 pub use described::EncoderSizes;
 pub use embedding::{Channels, TUNED, Table, UNTRAINED};
 pub use family::Family;
+pub use threads::FewerThreads;
 pub use words::{WordTable, projected};
 
 /// A student's layers with their weights. Padding never changes an answer.
@@ -41,6 +42,11 @@ pub(super) trait StudentModel: Debug + Send {
     /// [`logits`](Self::logits) in training, with all that their gradients need: not always by libtorch alone.
     fn traced(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {
         Ok(self.logits(batch, true)?.into())
+    }
+
+    /// Whether [`traced`](Self::traced) computes on threads of its own.
+    fn has_threads(&self) -> bool {
+        false
     }
 
     /// Operations of the matrix products of one forward pass over `[B, T]` tokens, padding included. The

@@ -191,7 +191,7 @@ impl Recurrent {
             hidden: linear("hidden", compared * 2 * hidden, inner)?,
             output: linear("output", inner, classes as i64)?,
             config,
-            unrolled: unrolled.then(Unrolled::default),
+            unrolled: unrolled.then(Unrolled::new),
             prepared: None,
         })
     }
@@ -333,6 +333,10 @@ impl StudentModel for Recurrent {
         let split = self.split(batch)?;
         let texts = split.as_ref().unwrap_or(batch);
         self.classify(self.read(texts, train)?, texts, train)
+    }
+
+    fn has_threads(&self) -> bool {
+        self.unrolled.as_ref().is_some_and(Unrolled::has_threads)
     }
 
     fn traced(&self, batch: &TokenBatch) -> Result<Traced, ModelError> {

@@ -20,3 +20,29 @@ pub(super) fn hire(count: usize, each: i32) -> Option<ThreadPool> {
     tch::set_num_threads(own);
     Some(pool)
 }
+
+/// While it lives, the calling thread has fewer of libtorch's threads.
+#[derive(Debug)]
+pub struct FewerThreads {
+    before: Option<i32>,
+}
+
+impl FewerThreads {
+    /// One alone, if `wanted`: threads that have nothing to do spin for milliseconds before they sleep, on cores that
+    /// threads of our own would have.
+    pub(in crate::models) fn one_if(wanted: bool) -> Self {
+        let before = wanted.then(tch::get_num_threads);
+        if wanted {
+            tch::set_num_threads(1);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for FewerThreads {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            tch::set_num_threads(before);
+        }
+    }
+}

@@ -156,6 +156,7 @@ impl<'a> Run<'a> {
     /// One update by the mean over all examples of `batches`, whose first is the run's batch `first`.
     fn step(&mut self, batches: &[LabelledBatch], first: usize) -> anyhow::Result<()> {
         let config = self.config;
+        let _threads = self.student.step_threads();
         let examples: usize = batches.iter().map(|batch| batch.examples.len()).sum();
         let parts = batches.iter().map(|batch| {
             let share = batch.examples.len() as f64 / examples as f64;
