@@ -89,11 +89,8 @@ impl Unrolled {
         let pair = pair.clone();
         let backward = move |gradient: &Tensor| {
             let gradient = gradient.f_reshape([width * examples, 2 * hidden])?;
-            let mut passes = Vec::new();
-            for (half, direction) in (0..).zip([forward, backward]) {
-                passes.push((direction, gradient.f_narrow(1, half * hidden, hidden)?));
-            }
-            let Ok(passes) = <[_; 2]>::try_from(passes) else { return Ok(Tensor::from(0.0)) };
+            let half = |half: i64| gradient.f_narrow(1, half * hidden, hidden);
+            let passes = [(forward, half(0)?), (backward, half(1)?)];
             let sums = both(pair.as_deref(), passes, |(mut direction, gradient)| {
                 let gradients = direction.backward(&gradient)?;
                 Ok((direction, gradients))

@@ -10,7 +10,7 @@ use super::{
         Builder, TokenBatch,
         bilstm::{BiLstm, BiLstmConfig, Head},
         read_weights,
-        students::Table,
+        students::{Channels, Table, UNTRAINED},
     },
     assert_close, fixtures,
 };
@@ -31,6 +31,17 @@ fn flat(value: &serde_json::Value) -> Vec<f64> {
     match value.as_array() {
         Some(values) => values.iter().flat_map(flat).collect(),
         None => vec![value.as_f64().unwrap()],
+    }
+}
+
+/// Rows that no example holds, padding's among them, have no gradient.
+fn dense(gradient: Gradient) -> Tensor {
+    match gradient {
+        Gradient::Dense(dense) => dense,
+        Gradient::Rows { rows, values } => {
+            Tensor::zeros([50, 8], (Kind::Float, Device::Cpu)).index_copy(0, &rows, &values)
+        }
+        Gradient::Absent => panic!("no gradient"),
     }
 }
 
@@ -63,14 +74,7 @@ fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
     let gradients = optimizer.gradients(&loss).unwrap();
     assert_eq!(gradients.len(), expected.gradients.len());
     for ((name, _), gradient) in parameters.iter().zip(gradients) {
-        let dense = match gradient {
-            Gradient::Dense(dense) => dense,
-            // Rows that no example holds, padding's among them, have no gradient.
-            Gradient::Rows { rows, values } => {
-                Tensor::zeros([50, 8], (Kind::Float, Device::Cpu)).index_copy(0, &rows, &values)
-            }
-            Gradient::Absent => panic!("{name} has no gradient"),
-        };
+        let dense = dense(gradient);
         assert_close(name, &dense, &[flat(&expected.gradients[name])]);
     }
 }
@@ -95,6 +99,47 @@ fn padding_never_changes_a_students_answer() {
             let alone = model.logits(&batch, false).unwrap();
             let difference = (alone.get(0) - together.get(row)).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{head:?}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn texts_of_one_token_and_words_that_are_not_trained_have_the_gradients_that_libtorch_records() {
+    for (head, channels) in
+        [(Head::MaxOverTime, Channels::Both), (Head::LastStates, Channels::Static)]
+    {
+        let builder = Builder::fresh(Device::Cpu);
+        let table = Table { channels, ..Table::tuned(20, 8) };
+        let config = BiLstmConfig { table, hidden: 6, inner: 5, head, ..BiLstmConfig::original(0) };
+        let model = BiLstm::new(&builder, config, 3, true).unwrap();
+        let parameters = builder.finish().unwrap();
+        parameters.set_trainable(|name| name != UNTRAINED).unwrap();
+        let optimizer = Optimizer::new(OptimizerKind::Adam, parameters.iter());
+        let gradients = |tokens: &[&Tokens], by_libtorch: bool| {
+            let batch = TokenBatch::new(tokens, Device::Cpu).unwrap();
+            let logits = if by_libtorch {
+                model.logits(&batch, true).unwrap().into()
+            } else {
+                model.traced(&batch).unwrap()
+            };
+            let loss = logits.map(|logits| logits.f_square()?.f_sum(Kind::Float)).unwrap();
+            optimizer.gradients(loss).unwrap()
+        };
+        let tokens = |ids: &[i64]| Tokens {
+            ids: ids.to_vec(),
+            type_ids: vec![0; ids.len()],
+            truncated: false,
+        };
+        let (one, other, long) = (tokens(&[3]), tokens(&[4]), tokens(&[5, 3, 5, 7, 3, 8, 5, 9]));
+        for batch in [vec![&one, &other], vec![&one, &long, &other], vec![&long]] {
+            let recorded = gradients(&batch, true).into_iter();
+            let both = recorded.zip(gradients(&batch, false)).map(<[_; 2]>::from);
+            for ((name, _), pair) in parameters.iter().filter(|(_, t)| t.requires_grad()).zip(both)
+            {
+                let [expected, found] = pair.map(dense);
+                let difference = (found - expected).abs().max().double_value(&[]);
+                assert!(difference < 1e-5, "{head:?}, {name}: {difference}");
+            }
         }
     }
 }
