@@ -321,23 +321,23 @@ impl Direction {
         let empty = || Tensor::f_empty([all.size()[0], own.size()[0]], (Kind::Float, Device::Cpu));
         let (cells, squashed, states) = (empty()?, empty()?, empty()?);
         for &step in &self.packing.steps {
-            let mut z = step.of(&all)?;
-            if let Some(h) = step.before(&states)? {
-                let _sum = z.f_addmm_(&h, &own)?;
+            let mut sums = step.of(&all)?;
+            if let Some(last) = step.before(&states)? {
+                let _sum = sums.f_addmm_(&last, &own)?;
             }
-            let [i, f, mut g, o] = gates(&z)?;
+            let [i, f, mut g, o] = gates(&sums)?;
             let _doubled = g.f_mul_scalar_(2.0)?;
-            let _sigmoids = z.f_sigmoid_()?;
+            let _sigmoids = sums.f_sigmoid_()?;
             let _tanh = tanh_from_sigmoid(&mut g)?;
-            let (mut c, squashed) = (step.of(&cells)?, step.of(&squashed)?);
-            let _c = match step.before(&cells)? {
-                None => i.f_mul_out(&c, &g)?,
+            let (mut cell, squashed) = (step.of(&cells)?, step.of(&squashed)?);
+            let _cell = match step.before(&cells)? {
+                None => i.f_mul_out(&cell, &g)?,
                 Some(before) => {
-                    let _kept = f.f_mul_out(&c, &before)?;
-                    c.f_addcmul_(&i, &g)?
+                    let _kept = f.f_mul_out(&cell, &before)?;
+                    cell.f_addcmul_(&i, &g)?
                 }
             };
-            let mut squashed = c.f_mul_scalar_out(&squashed, 2.0)?.f_sigmoid_()?;
+            let mut squashed = cell.f_mul_scalar_out(&squashed, 2.0)?.f_sigmoid_()?;
             let _h = tanh_from_sigmoid(&mut squashed)?.f_mul_out(&step.of(&states)?, &o)?;
         }
         Ok(Passed { direction: self, gates: all, cells, squashed, states })
