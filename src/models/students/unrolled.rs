@@ -77,7 +77,7 @@ impl Unrolled {
             }
         };
         let [forward, backward] =
-            both(pair.as_deref(), [pass(false), pass(true)], |direction| direction.forward())?;
+            both(pair.as_deref(), [pass(false), pass(true)], Direction::forward)?;
 
         let options = (Kind::Float, Device::Cpu);
         let states = Tensor::f_zeros([width * examples, 2 * hidden], options)?;
