@@ -1,5 +1,5 @@
 //! A small Transformer: any encoder family with a classification head. Its layers start as chosen ones of a larger encoder
-//! (Sanh et al. 2019, `DistilBERT`, arXiv 1910.01108, section 3), or fresh in the sizes of [`described`](super::described).
+//! (Sanh et al. 2019, `DistilBERT`, arXiv 1910.01108, section 3), or fresh in the sizes of `described.rs`.
 
 use std::{collections::HashMap, fmt, path::Path};
 
