@@ -177,9 +177,10 @@ impl Demo {
     fn score(&self, teacher: &Path, students: &[PathBuf]) -> Result<Summary> {
         let scores = self.evaluate("teacher-server", "--model", teacher)?;
         let teacher = Teacher { scores, folder: from_root(teacher) };
-        let students = STUDENTS.iter().zip(students).map(|((name, _), run)| {
+        let students = STUDENTS.iter().zip(students).map(|((name, taught), run)| {
             let scores = self.evaluate("student-trainer", "--run", run)?;
             let Training { wait_share } = read(&run.join("summary.json"))?;
+            let wait_share = taught.and(wait_share);
             Ok(Student { name, scores, wait_share, run: from_root(run) })
         });
         Ok(Summary { teacher, students: students.collect::<Result<_>>()? })
