@@ -2,7 +2,7 @@
 //!
 //! Modules in the order the data takes: [`hub`] finds models, [`data`] reads examples, [`augmentation`] varies them, [`text`] makes
 //! tokens of them, [`models`] logits of tokens, [`pretraining`] hides some of these, [`wire`] carries logits between machines,
-//! [`training`] learns from them and [`metrics`] says how well.
+//! [`training`] learns from them by gradients through [`traced`] values and [`metrics`] says how well.
 
 pub mod augmentation;
 pub mod commands;

@@ -12,6 +12,8 @@ mod common;
 mod headlines;
 #[path = "../common/lengths.rs"]
 mod lengths;
+#[path = "../common/sections.rs"]
+mod sections;
 #[path = "../common/status.rs"]
 mod status;
 
@@ -38,21 +40,18 @@ mod wire_bytes;
 
 use std::env;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use serde_json::Value;
 
 use peer::PeerSpec;
+use sections::Sections;
 
 /// Measures the server; writes `target/bench/serving.json`.
 #[derive(Parser)]
 struct Args {
-    /// Sections to run [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "SECTIONS")]
-    only: Vec<Section>,
-    /// Fewer and shorter turns: whether it works, not how fast it is
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    sections: Sections<Section>,
     /// Measure the cold server against another too; may be given several times.
     ///
     /// COMMAND is run as `COMMAND MODEL_FOLDER HEADLINES_FILE THREADS`, prints one line of JSON with a
@@ -61,9 +60,6 @@ struct Args {
     /// contract and has the model in target/bench/models.
     #[arg(long, value_name = "NAME=COMMAND")]
     peer: Vec<PeerSpec>,
-    /// What `cargo bench` passes to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -106,15 +102,9 @@ fn main() -> Result<()> {
     let threads = common::cores();
     tch::set_num_threads(threads as i32);
     machine::print(threads, common::peak_flops());
-    let turns = if args.quick { 1 } else { 5 };
-    let bench = Bench { threads, turns, quick: args.quick, peers: args.peer };
-    let mut measures = Vec::new();
-    for &section in Section::value_variants() {
-        if args.only.is_empty() || args.only.contains(&section) {
-            println!("\n{section:?}");
-            measures.extend(section.run(&bench).with_context(|| format!("{section:?}"))?);
-        }
-    }
+    let turns = if args.sections.quick { 1 } else { 5 };
+    let bench = Bench { threads, turns, quick: args.sections.quick, peers: args.peer };
+    let measures = args.sections.run(|section| section.run(&bench))?;
     common::write("serving", &measures)
 }
 

@@ -13,6 +13,8 @@ mod headlines;
 mod lengths;
 #[path = "../common/roles.rs"]
 mod roles;
+#[path = "../common/sections.rs"]
+mod sections;
 #[path = "../common/status.rs"]
 mod status;
 
@@ -29,18 +31,13 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use serde_json::Value;
 
+use sections::Sections;
+
 /// Measures students; writes `target/bench/student.json`.
 #[derive(Parser)]
 struct Args {
-    /// Sections to run [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "SECTIONS")]
-    only: Vec<Section>,
-    /// Fewer and shorter turns: whether it works, not how fast it is
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` passes to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    sections: Sections<Section>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,13 +58,8 @@ fn main() -> Result<()> {
     let threads = common::cores();
     tch::set_num_threads(threads as i32);
     println!("{threads} threads, matrix-product peak {:.0} GFLOP/s", common::peak_flops() / 1e9);
-    let mut measures = Vec::new();
-    for &section in Section::value_variants() {
-        if args.only.is_empty() || args.only.contains(&section) {
-            println!("\n{section:?}");
-            measures.extend(section.run(threads, args.quick)?);
-        }
-    }
+    let quick = args.sections.quick;
+    let measures = args.sections.run(|section| section.run(threads, quick))?;
     common::write("student", &measures)
 }
 

@@ -6,6 +6,8 @@
 #![expect(clippy::print_stdout, reason = "a bench's output is its purpose")]
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/sections.rs"]
+mod sections;
 
 mod accuracy;
 mod pytorch;
@@ -16,8 +18,8 @@ use std::{env, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
-use serde_json::Value;
 
+use sections::Sections;
 use tnews::Tnews;
 
 /// Measures fine-tuning; writes `target/bench/teachers.json`.
@@ -35,15 +37,8 @@ struct Args {
     /// Encoder for SST-2 and how many of its layers are trained, as DIR or DIR=LAYERS; may be given several times
     #[arg(long, value_name = "DIR[=LAYERS]")]
     english_encoder: Vec<String>,
-    /// Sections to run [default: all]
-    #[arg(long, value_delimiter = ',', value_name = "SECTIONS")]
-    only: Vec<Section>,
-    /// Fewer and shorter turns: whether it works, not how fast it is
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` passes to every bench
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    sections: Sections<Section>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,21 +58,15 @@ fn main() -> Result<()> {
     let threads = common::cores();
     tch::set_num_threads(threads as i32);
     println!("{threads} threads, matrix-product peak {:.0} GFLOP/s", common::peak_flops() / 1e9);
-    let tnews = Tnews::prepare(&args.tnews, args.quick)?;
-    let mut measures: Vec<Value> = Vec::new();
-    for &section in Section::value_variants() {
-        if !args.only.is_empty() && !args.only.contains(&section) {
-            continue;
-        }
-        println!("\n{section:?}");
-        measures.extend(match section {
-            Section::Speed => speed::run(&args.encoder, &tnews, &python, threads, args.quick)?,
-            Section::Tnews => accuracy::tnews(&args.encoder, &tnews, &python, threads)?,
-            Section::Sst2 => match &args.sst2 {
-                None => Vec::new(),
-                Some(data) => accuracy::sst2(data, &args.english_encoder, threads)?,
-            },
-        });
-    }
+    let tnews = Tnews::prepare(&args.tnews, args.sections.quick)?;
+    let quick = args.sections.quick;
+    let measures = args.sections.run(|section| match section {
+        Section::Speed => speed::run(&args.encoder, &tnews, &python, threads, quick),
+        Section::Tnews => accuracy::tnews(&args.encoder, &tnews, &python, threads),
+        Section::Sst2 => match &args.sst2 {
+            None => Ok(Vec::new()),
+            Some(data) => accuracy::sst2(data, &args.english_encoder, threads),
+        },
+    })?;
     common::write("teachers", &measures)
 }

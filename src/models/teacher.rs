@@ -128,9 +128,8 @@ impl Teacher {
         let (hidden, classes) = (architecture.facts().width, labels.len() as i64);
         let head = Head::new(&builder, settings.head, architecture.head(), hidden, classes, head)?;
         let parameters = builder.finish()?;
-        let folder = folder.to_owned();
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             config,
             settings,
             architecture,
@@ -155,7 +154,6 @@ impl Teacher {
         let kernels = Kernels::new(device, arithmetic)?;
         let start = Start { device: Device::Cpu, layout: Layout::Blocks, head: Init::Required };
         let teacher = Self::load_in(folder, start)?;
-        let arithmetic = kernels.arithmetic();
         let fingerprint = teacher.fingerprint_in(&kernels.name())?;
         let mut parameters = teacher.parameters;
         parameters.release();
@@ -164,7 +162,7 @@ impl Teacher {
             encoder: teacher.encoder.served(&kernels)?,
             parameters,
             device,
-            arithmetic,
+            arithmetic: kernels.arithmetic(),
             fingerprint: Some(fingerprint),
             ..teacher
         })

@@ -157,10 +157,8 @@ fn with_mask(
     if let Input::Encoder(folder) = &settings.input
         && tokenizer.vocabulary_size() > known
     {
-        let flag = match settings.shape {
-            Shape::Words(_) => "init-embeddings",
-            Shape::Encoder { .. } | Shape::Described { .. } => "init-from",
-        };
+        let on_words = matches!(settings.shape, Shape::Words(_));
+        let flag = if on_words { "init-embeddings" } else { "init-from" };
         let folder = folder.display();
         return Err(Usage(format!(
             "--{flag} {folder}: its tokenizer has no mask token, and the encoder no row for the one that hides words in made \

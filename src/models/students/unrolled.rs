@@ -9,26 +9,19 @@
 //! The layer is that of Hochreiter and Schmidhuber 1997 with a forget gate, as PyTorch's `nn.LSTM` states it,
 //! its gates in the order `i, f, g, o`; the gradients are back-propagation through time (Werbos 1990).
 //!
-//! `N` tokens without padding, `U` distinct ones, `D` numbers of a word, `H` units a direction. Tokens
-//! are packed as a direction reads them: first all first tokens, then all second ones, examples from the
-//! longest to the shortest, so that those that go on are the first rows of a step.
+//! `N` tokens without padding in the order of `packing.rs`, `U` distinct ones, `D` numbers of a word, `H` units a
+//! direction.
 
-use std::{
-    cmp::Reverse,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use rayon::ThreadPool;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{recurrent::Weights, threads};
+use super::{packing::Packing, recurrent::Weights, threads};
 use crate::traced::Detour;
 
 /// Sum of the rows of a bag.
 const SUM: i64 = 0;
-
-/// Share of the tokens that a loss may depend on for it to pay that the others are left out of its backward pass.
-const MOST_REACHED: f64 = 0.95;
 
 /// The threads that train a layer.
 #[derive(Debug)]
@@ -73,7 +66,7 @@ impl Unrolled {
             Direction {
                 x: words.x.shallow_clone(),
                 weights,
-                packing: Packing::new(words, reversed),
+                packing: Packing::new(&words.rows, reversed),
             }
         };
         let [forward, backward] =
@@ -120,137 +113,6 @@ fn both<I: Send, O: Send>(
         Some(pair) => pair.install(|| rayon::join(|| job(forward), || job(backward))),
     };
     Ok([forward?, backward?])
-}
-
-/// One step: `count` packed rows from `start`, whose examples' rows of the step before begin at `before`.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    start: i64,
-    before: Option<i64>,
-    count: i64,
-}
-
-/// The order in which a direction reads a batch.
-#[derive(Debug, Default)]
-struct Packing {
-    steps: Vec<Step>,
-    /// `[N]` row of `x`.
-    rows: Vec<i64>,
-    /// `[N]` place in the flat `[T · B]`.
-    places: Vec<i64>,
-}
-
-impl Packing {
-    fn new(words: &Words, reversed: bool) -> Self {
-        let examples = &words.rows;
-        let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.sort_by_key(|&i| Reverse(examples[i].len()));
-        let mut packing = Self::default();
-        let longest = order.first().map_or(0, |&i| examples[i].len());
-        for time in 0..longest {
-            let active = order.partition_point(|&i| examples[i].len() > time);
-            packing.begin_step(active);
-            for &example in &order[..active] {
-                let tokens = &examples[example];
-                let at = if reversed { tokens.len() - 1 - time } else { time };
-                packing.rows.push(tokens[at]);
-                packing.places.push((at * examples.len() + example) as i64);
-            }
-        }
-        packing
-    }
-
-    /// The part that a loss depends on, which is all up to the last token of each example whose state `matters`, `[N]`.
-    fn reached(self, matters: &[bool]) -> Reached {
-        let examples = self.steps.first().map_or(0, |step| step.count as usize);
-        let mut reach = vec![0; examples];
-        for (time, step) in self.steps.iter().enumerate() {
-            let matters = &matters[step.start as usize..][..step.count as usize];
-            for (reach, _) in reach.iter_mut().zip(matters).filter(|(_, matters)| **matters) {
-                *reach = time + 1;
-            }
-        }
-        let reached: usize = reach.iter().sum();
-        if reached == 0 || reached as f64 > MOST_REACHED * self.rows.len() as f64 {
-            return Reached { packing: self, kept: None };
-        }
-        let mut order: Vec<usize> = (0..examples).collect();
-        order.sort_by_key(|&rank| Reverse(reach[rank]));
-        let (mut packing, mut kept) = (Self::default(), Vec::with_capacity(reached));
-        for (time, whole) in self.steps.iter().enumerate() {
-            let active = order.partition_point(|&rank| reach[rank] > time);
-            packing.begin_step(active);
-            for rank in &order[..active] {
-                let at = whole.start as usize + rank;
-                kept.push(at as i64);
-                packing.rows.push(self.rows[at]);
-                packing.places.push(self.places[at]);
-            }
-        }
-        Reached { packing, kept: Some(kept) }
-    }
-
-    /// Before the tokens of `count` examples are pushed.
-    fn begin_step(&mut self, count: usize) {
-        let before = self.steps.last().map(|step| step.start);
-        if count > 0 {
-            let start = self.rows.len() as i64;
-            self.steps.push(Step { start, before, count: count as i64 });
-        }
-    }
-
-    /// The distinct rows of `x`, and of each its packed rows: all, one distinct row after the other, and where each one's
-    /// begin.
-    fn occurrences(&self) -> [Vec<i64>; 3] {
-        let mut order: Vec<i64> = (0..self.rows.len() as i64).collect();
-        order.sort_by_key(|&at| self.rows[at as usize]);
-        let (mut distinct, mut starts) = (Vec::new(), Vec::new());
-        for (start, &at) in (0..).zip(&order) {
-            let row = self.rows[at as usize];
-            if distinct.last() != Some(&row) {
-                distinct.push(row);
-                starts.push(start);
-            }
-        }
-        [distinct, order, starts]
-    }
-}
-
-/// A part of a packing, of fewer tokens.
-#[derive(Debug)]
-struct Reached {
-    packing: Packing,
-    /// The row that each had, where it is not all.
-    kept: Option<Vec<i64>>,
-}
-
-impl Reached {
-    /// The rows of a step in what was packed as the whole, as they are packed now.
-    fn of(&self, whole: &Tensor, Step { start, count, .. }: Step) -> Result<Tensor, TchError> {
-        self.span(whole, start, count)
-    }
-
-    /// Those of the step before, of the examples that go on.
-    fn before(&self, whole: &Tensor, step: Step) -> Result<Option<Tensor>, TchError> {
-        step.before.map(|before| self.span(whole, before, step.count)).transpose()
-    }
-
-    fn span(&self, whole: &Tensor, start: i64, count: i64) -> Result<Tensor, TchError> {
-        match &self.kept {
-            None => whole.f_narrow(0, start, count),
-            Some(kept) => {
-                let kept = &kept[start as usize..][..count as usize];
-                whole.f_index_select(0, &Tensor::f_from_slice(kept)?)
-            }
-        }
-    }
-
-    /// The rows, in what was packed as the whole, of the token before each that is not an example's first one.
-    fn previous(&self) -> Vec<i64> {
-        let steps = self.packing.steps.iter();
-        let now = steps.filter_map(|step| Some(step.before?..step.before? + step.count)).flatten();
-        now.map(|at| self.kept.as_ref().map_or(at, |kept| kept[at as usize])).collect()
-    }
 }
 
 /// What one direction starts from.
@@ -301,16 +163,6 @@ fn first_two(all: &Tensor) -> Result<Tensor, TchError> {
     all.f_narrow(1, 0, all.size()[1] / 2)
 }
 
-impl Step {
-    fn of(self, packed: &Tensor) -> Result<Tensor, TchError> {
-        packed.f_narrow(0, self.start, self.count)
-    }
-
-    fn before(self, packed: &Tensor) -> Result<Option<Tensor>, TchError> {
-        self.before.map(|before| packed.f_narrow(0, before, self.count)).transpose()
-    }
-}
-
 impl Direction {
     fn forward(self) -> Result<Passed, TchError> {
         let [input, own, input_bias, own_bias] = &self.weights;
@@ -351,12 +203,9 @@ impl Passed {
 
     /// From the loss's gradient in the states, `[T · B, H]`.
     fn backward(&mut self, gradient: &Tensor) -> Result<Gradients, TchError> {
-        let largest = gradient
-            .f_index_select(0, &self.places()?)?
-            .f_abs()?
-            .f_amax([1i64].as_slice(), false)?;
-        let matters: Vec<bool> = Vec::<f32>::try_from(largest)?.iter().map(|&g| g != 0.0).collect();
-        let reached = std::mem::take(&mut self.direction.packing).reached(&matters);
+        let largest = Vec::<f32>::try_from(gradient.f_abs()?.f_amax([1i64].as_slice(), false)?)?;
+        let matters = |place: i64| largest[place as usize] != 0.0;
+        let reached = std::mem::take(&mut self.direction.packing).reached(matters);
         let packing = &reached.packing;
         let Direction { x, weights: [input, own, ..], .. } = &self.direction;
         let hidden = own.size()[1];

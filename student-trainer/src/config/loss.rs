@@ -7,11 +7,12 @@ use lectern::{
 };
 
 use super::{
-    OnMissing, TrainOptions, at_least, not_negative,
-    options::LossKind::{
+    OnMissing, TrainOptions, at_least,
+    choices::LossKind::{
         self, Bce, CeMse, Cosine, CrossEntropy, Dist, Dkd, JensenShannon, Kl, MarginMse, Mse,
         ReverseKl, SoftCrossEntropy, TopKKl,
     },
+    not_negative,
 };
 
 /// What a run learns from where nobody says.

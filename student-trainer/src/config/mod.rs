@@ -1,6 +1,7 @@
 //! One run's configuration: flags over a TOML file over defaults, checked once.
 
 mod augmentation;
+mod choices;
 mod loss;
 mod one_or_many;
 mod optimizer;
@@ -9,6 +10,7 @@ mod student;
 mod teachers;
 #[cfg(test)]
 mod tests;
+mod transformer;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -23,7 +25,8 @@ use lectern::{
 use serde_json::Value;
 
 pub use augmentation::{AugmentFlags, DEFAULT_TEXTS, Transfer, TransferCounts};
-pub use options::{CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName, TrainOptions};
+pub use choices::{CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName};
+pub use options::TrainOptions;
 pub use student::{
     Input, PairReading, Shape, StudentKind, StudentSettings, VectorsMode, WordOption,
     WordVectorFile,

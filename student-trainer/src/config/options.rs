@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use figment::{
     Figment,
     providers::{Format as _, Serialized, Toml},
@@ -11,12 +11,12 @@ use lectern::{
     commands::{BestBy, Usage},
     data::Task,
     training::{Alpha, Decay, Scheduled},
-    wire::Encoding,
 };
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
 use super::{
+    choices::{CombineKind, EncodingOption, LossKind, OnMissing, OptimizerName},
     one_or_many,
     student::{PairReading, StudentKind, VectorsMode, WordOption},
 };
@@ -90,8 +90,7 @@ pub struct TrainOptions {
     pub label_memory_mb: Option<u64>,
 
     /// Texts made of each training text, for the teacher to label: words are hidden or exchanged for others of their part of
-    /// speech, or only a few in a row kept [default: 2 if the teacher is a server and has a
-    /// mask token, else 0]
+    /// speech, or only a few in a row kept [default: 2 if the teacher is a server and has a mask token, else 0]
     #[arg(long, value_name = "TEXTS")]
     pub augment: Option<usize>,
     /// Share of words that the mask token takes the place of [default: 0.1]
@@ -195,14 +194,12 @@ pub struct TrainOptions {
     #[arg(long, value_name = "DIR")]
     pub init_embeddings: Option<PathBuf>,
 
-    /// What to learn from [default: kl with a teacher, of a multi-label task ce-mse;
-    /// cross-entropy without; of a regression mse]
+    /// What to learn from [default: kl with a teacher, of a multi-label task ce-mse; cross-entropy without; of a regression mse]
     #[arg(long, value_enum)]
     pub loss: Option<LossKind>,
     /// Weight of the hard labels in losses of probabilities and `cosine`, and of the data's numbers in a regression's
     /// losses; the teacher's weigh 1 - ALPHA. A number, linear:FROM:TO or cosine:FROM:TO over the run's steps, or
-    /// entropy: each label by how unsure the teacher is of its example [default: 0 of a
-    /// single-label task, else 0.5]
+    /// entropy: each label by how unsure the teacher is of its example [default: 0 of a single-label task, else 0.5]
     #[arg(long)]
     pub alpha: Option<Alpha>,
     /// Temperature of losses of probabilities, applied to both sides; the soft part is scaled by its square. A number,
@@ -291,94 +288,6 @@ pub struct TrainOptions {
     pub resume: bool,
 }
 
-/// What happens to an example that the teacher refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnMissing {
-    /// The run stops with the teacher's reason.
-    #[default]
-    Wait,
-    /// The example is left out and counted.
-    Skip,
-    /// The example is trained on its hard label alone and counted.
-    HardOnly,
-}
-
-/// Flag form of [`Encoding`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "named as in the contract")]
-pub enum EncodingOption {
-    Float32,
-    Float16,
-    TopK,
-}
-
-impl From<EncodingOption> for Encoding {
-    fn from(option: EncodingOption) -> Self {
-        match option {
-            EncodingOption::Float32 => Self::Float32,
-            EncodingOption::Float16 => Self::Float16,
-            EncodingOption::TopK => Self::TopK,
-        }
-    }
-}
-
-/// How the rows of several teachers become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CombineKind {
-    /// The mean of their logits, by --teacher-weights
-    Mean,
-    /// Each example its own mean: who is nearer to its label counts more, without a label who is surer
-    Confidence,
-}
-
-/// The losses there are; weights are settings of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossKind {
-    /// Hard labels alone; binary cross-entropy in a multi-label task
-    CrossEntropy,
-    /// Cross-entropy, in a multi-label task binary, plus squared error of logits, 1 and 2 by default
-    CeMse,
-    /// Single-label: Hinton et al. 2015, with temperature
-    Kl,
-    /// Single-label: cross-entropy with the teacher's probabilities, with temperature
-    SoftCrossEntropy,
-    /// Single-label: KL from the student's side, which gives up classes rather than hedge, with temperature
-    ReverseKl,
-    /// Single-label: the divergence from the mean of both, with temperature
-    JensenShannon,
-    /// Single-label: decoupled distillation, Zhao et al. 2022: the labelled class and the others apart
-    Dkd,
-    /// Single-label: Huang et al. 2022, correlation with the teacher within examples and within classes
-    Dist,
-    /// Single-label: the angle between logits
-    Cosine,
-    /// Single-label: KL over the teacher's likeliest classes and the rest as one, with temperature
-    #[value(name = "top-k-kl")]
-    #[serde(rename = "top-k-kl")]
-    TopKKl,
-    /// Multi-label: binary cross-entropy against the teacher's probability of each label, with temperature
-    Bce,
-    /// Squared error of logits alone, as Tang et al. 2019; in a regression against the data's numbers too
-    Mse,
-    /// Regression: squared error of the differences between a batch's examples, Hofstätter et al. 2020
-    MarginMse,
-}
-
-/// The optimizers there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "named as in the literature")]
-pub enum OptimizerName {
-    Sgd,
-    Adam,
-    Adamw,
-    Adadelta,
-}
-
 impl TrainOptions {
     /// Puts these flags over the settings of `file`.
     pub fn over_file(self, file: Option<&Path>) -> Result<Self, Usage> {
@@ -392,21 +301,5 @@ impl TrainOptions {
             .extract()
             .map(|options| Self { resume, ..options })
             .map_err(|cause| Usage(format!("--config {}: {cause}", file.display())))
-    }
-}
-
-impl LossKind {
-    /// As the flag spells it.
-    pub(super) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    /// As messages list them.
-    pub(super) fn list(kinds: &[Self]) -> String {
-        let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-        match names.as_slice() {
-            [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
-            names => names.concat(),
-        }
     }
 }

@@ -174,9 +174,6 @@ use StudentKind::{Average, Bigru, Bilstm, BilstmPaper, Dpcnn, Fasttext, Textcnn,
 const ON_WORDS: &[StudentKind] = &[Bilstm, BilstmPaper, Bigru, Textcnn, Dpcnn, Fasttext, Average];
 const RECURRENT: &[StudentKind] = &[Bilstm, BilstmPaper, Bigru];
 
-/// What `--encoder-config` ends in where it is a file; otherwise it is a folder, whose tokenizer counts too.
-const FILE_ENDING: &str = "json";
-
 impl StudentKind {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -334,79 +331,13 @@ impl TrainOptions {
         Ok(Shape::Words(family))
     }
 
-    fn transformer(&mut self) -> Result<Shape, Usage> {
-        let mut dropout = 0.1;
-        probability(&mut self.student_dropout, &mut dropout)?;
-        match (self.init_from.clone(), self.encoder_config.clone()) {
-            (Some(folder), None) => self.layers_of(folder, dropout),
-            (None, Some(config)) => self.described_by(config, dropout),
-            (Some(_), Some(_)) => Err(Usage(
-                "--init-from and --encoder-config exclude each other: a transformer begins with an \
-                 encoder's layers or with fresh ones"
-                    .to_owned(),
-            )),
-            (None, None) => Err(Usage(
-                "--student transformer needs --init-from DIR, the encoder it starts from, or \
-                 --encoder-config PATH, what a fresh one looks like"
-                    .to_owned(),
-            )),
-        }
-    }
-
-    fn layers_of(&self, folder: PathBuf, dropout: f64) -> Result<Shape, Usage> {
-        for (flag, given) in [
-            ("hidden", self.hidden.is_some()),
-            ("inner", self.inner.is_some()),
-            ("heads", self.heads.is_some()),
-            ("num-layers", self.num_layers.is_some()),
-            ("tokenizer", self.tokenizer.is_some()),
-            ("words", self.words.is_some()),
-        ] {
-            if given {
-                return Err(Usage(format!(
-                    "--{flag} belongs to --encoder-config: layers of --init-from are as they are, and read by \
-                     their encoder's tokenizer"
-                )));
-            }
-        }
-        match self.layers.clone().filter(|layers| !layers.is_empty()) {
-            Some(layers) => Ok(Shape::Encoder { folder, layers, dropout }),
-            None => Err(Usage(
-                "--init-from needs --layers 0,2,4, which of its layers to take".to_owned(),
-            )),
-        }
-    }
-
-    fn described_by(&self, config: PathBuf, dropout: f64) -> Result<Shape, Usage> {
-        if self.layers.is_some() {
-            return Err(Usage(
-                "--layers takes layers of --init-from; --num-layers says how many --encoder-config has"
-                    .to_owned(),
-            ));
-        }
-        for (flag, given) in [("hidden", self.hidden), ("inner", self.inner), ("heads", self.heads)]
-        {
-            given.map(|units| at_least(flag, units.max(0) as usize, 1)).transpose()?;
-        }
-        self.num_layers.map(|layers| at_least("num-layers", layers, 1)).transpose()?;
-        let sizes = EncoderSizes {
-            layers: self.num_layers,
-            hidden: self.hidden,
-            heads: self.heads,
-            inner: self.inner,
-        };
-        Ok(Shape::Described { config, sizes, dropout })
-    }
-
     fn input(&mut self) -> Result<Input, Usage> {
         if let Some(folder) = self.init_from.as_ref().or(self.init_embeddings.as_ref()) {
             return Ok(Input::Encoder(folder.clone()));
         }
-        let of_config = self.encoder_config.as_ref().filter(|path| {
-            self.words.is_none() && path.extension().is_none_or(|ending| ending != FILE_ENDING)
-        });
-        if let Some(path) = self.tokenizer.as_ref().or(of_config) {
-            return Ok(Input::Tokenizer(path.clone()));
+        let of_config = self.folder_of_config();
+        if let Some(path) = self.tokenizer.as_deref().or(of_config) {
+            return Ok(Input::Tokenizer(path.to_owned()));
         }
         let size = *self.vocabulary_size.get_or_insert(30_000);
         Ok(Input::Words {
@@ -428,7 +359,7 @@ fn count(flag: &str, given: &mut Option<usize>, count: &mut usize) -> Result<(),
     Ok(())
 }
 
-fn probability(given: &mut Option<f64>, probability: &mut f64) -> Result<(), Usage> {
+pub(super) fn probability(given: &mut Option<f64>, probability: &mut f64) -> Result<(), Usage> {
     *probability = share("student-dropout", *given.get_or_insert(*probability))?;
     if *probability < 1.0 {
         Ok(())

@@ -6,7 +6,7 @@ use lectern::{commands::Usage, data::Task};
 
 use super::{
     TrainOptions,
-    options::CombineKind::{self, Confidence, Mean},
+    choices::CombineKind::{self, Confidence, Mean},
 };
 use crate::labels::{LabelError, TeacherUrl};
 
