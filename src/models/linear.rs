@@ -80,6 +80,12 @@ impl Linear {
         self.bias.size()[0]
     }
 
+    /// The same layer with the same memory, for another thread. Of a trained layer.
+    pub(super) fn shallow_clone(&self) -> Self {
+        let (weight, bias) = (self.weight.shallow_clone(), self.bias.shallow_clone());
+        Self { weight, bias, product: Product::Plain }
+    }
+
     /// The same layer elsewhere, in memory of its own. Of a trained layer.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
         let there = |part: &Tensor| apart(part, device, part.kind());

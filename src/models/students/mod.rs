@@ -15,6 +15,7 @@ mod packing;
 mod pairs;
 mod prepared;
 mod recurrent;
+mod scores;
 mod states;
 pub mod textcnn;
 mod threads;

@@ -15,15 +15,13 @@ use super::{
     family::{init, uniform},
     is_zero, pairs,
     prepared::PreparedLstm,
+    scores::Scores,
     states::{last_states, maximum, reordered, reversal},
+    threads::Pair,
     unrolled::{Unrolled, Words},
     when,
 };
 use crate::traced::{Detour, Traced};
-
-/// Fewest tokens of a text for each class where scores are computed twice, see
-/// [`highest_scores`](Recurrent::highest_scores).
-const FEWEST_TOKENS_A_CLASS: i64 = 2;
 
 /// From the states of all tokens to `[B, C]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,8 +142,7 @@ pub(super) struct Recurrent {
     embedding: Embedding,
     /// Forward and backward.
     layers: Vec<[Weights; 2]>,
-    hidden: Linear,
-    output: Linear,
+    scores: Scores,
     config: RecurrentConfig,
     /// Where it is trained by a backward pass of its own.
     unrolled: Option<Unrolled>,
@@ -189,8 +186,10 @@ impl Recurrent {
             cell,
             embedding,
             layers,
-            hidden: linear("hidden", compared * 2 * hidden, inner)?,
-            output: linear("output", inner, classes as i64)?,
+            scores: Scores {
+                hidden: linear("hidden", compared * 2 * hidden, inner)?,
+                output: linear("output", inner, classes as i64)?,
+            },
             config,
             unrolled: unrolled.then(Unrolled::new),
             prepared: None,
@@ -268,38 +267,18 @@ impl Recurrent {
         let drop = when(train, self.config.dropout);
         let read = match read {
             Read::Tokens(states) if !self.config.siamese => {
-                return self.highest_scores(&dropout(states, drop)?, texts, train);
+                let states = dropout(states, drop)?;
+                return match &self.unrolled {
+                    _ if !train => self.scores.highest(&states, texts),
+                    None => self.scores.highest_trained(&states, texts, &Pair::none()),
+                    Some(own) => self.scores.highest_trained(&states, texts, own.pair()),
+                };
             }
-            Read::Tokens(states) => maximum(&states, texts)?.0,
+            Read::Tokens(states) => maximum(&states, texts.mask.as_ref())?.0,
             Read::Texts(read) => read,
         };
         let read = if self.config.siamese { compared(&read)? } else { read };
-        self.scores(&dropout(read, drop)?)
-    }
-
-    /// The highest score of each class over the tokens: `[T, B, 2H]` to `[B, C]`.
-    ///
-    /// In training all scores are computed without a record, and those that win once more with one, for
-    /// gradients flow through these alone.
-    fn highest_scores(
-        &self,
-        states: &Tensor,
-        texts: &TokenBatch,
-        train: bool,
-    ) -> Result<Tensor, ModelError> {
-        let (width, examples, _) = states.size3()?;
-        let classes = self.output.outputs();
-        if !train || width < FEWEST_TOKENS_A_CLASS * classes {
-            return Ok(maximum(&self.scores(states)?, texts)?.0);
-        }
-        let winners =
-            tch::no_grad(|| Ok::<_, ModelError>(maximum(&self.scores(states)?, texts)?.1))?;
-        let positions =
-            Tensor::f_arange(examples, (Kind::Int64, states.device()))?.f_unsqueeze(1)?;
-        let winners = winners.f_mul_scalar(examples)?.f_add_(&positions)?.f_flatten(0, 1)?;
-        let states = states.f_flatten(0, 1)?.f_index_select(0, &winners)?;
-        let scores = self.scores(&states)?.f_view([examples, classes, classes])?;
-        Ok(scores.f_diagonal(0, 1, 2)?)
+        self.scores.of(&dropout(read, drop)?)
     }
 
     /// The last layer's states of each direction, `[T, B, H]`, the backward ones with each example reversed.
@@ -321,11 +300,6 @@ impl Recurrent {
         }
         let none = x.f_narrow(2, 0, 0)?;
         Ok([none.shallow_clone(), none])
-    }
-
-    /// `[.., 2H]`, of compared pairs `[.., 8H]`, to `[.., C]`.
-    fn scores(&self, states: &Tensor) -> Result<Tensor, ModelError> {
-        self.output.forward(&self.hidden.forward(states)?.f_relu()?)
     }
 }
 

@@ -5,8 +5,13 @@ use tch::Tensor;
 use super::super::{ModelError, TokenBatch};
 
 /// The maximum over each example's tokens and where it is: `[T, B, X]` to `[B, X]`, twice.
-pub(super) fn maximum(states: &Tensor, batch: &TokenBatch) -> Result<(Tensor, Tensor), ModelError> {
-    let masked = match &batch.mask {
+///
+/// - `mask`: `[B, T]`, where there is padding
+pub(super) fn maximum(
+    states: &Tensor,
+    mask: Option<&Tensor>,
+) -> Result<(Tensor, Tensor), ModelError> {
+    let masked = match mask {
         None => states.shallow_clone(),
         Some(mask) => {
             let padding = mask.f_transpose(0, 1)?.f_logical_not()?.f_unsqueeze(2)?;

@@ -2,6 +2,39 @@
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+/// Two threads for two halves of a job, or the caller's alone.
+#[derive(Debug)]
+pub(super) struct Pair(Option<ThreadPool>);
+
+impl Pair {
+    /// - `threads`: of libtorch's for an operation, for both together
+    pub(super) fn hire(threads: i32) -> Self {
+        Self(if threads > 1 { hire(2, threads / 2) } else { None })
+    }
+
+    /// The caller's thread.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Does a job for each of two inputs, without a record of what is computed.
+    pub(super) fn both<I: Send, O: Send, E: Send>(
+        &self,
+        [first, second]: [I; 2],
+        job: impl Fn(I) -> Result<O, E> + Sync,
+    ) -> Result<[O; 2], E> {
+        let job = |input| {
+            let _no_grad = tch::no_grad_guard();
+            job(input)
+        };
+        let (first, second) = match &self.0 {
+            None => (job(first), job(second)),
+            Some(pair) => pair.install(|| rayon::join(|| job(first), || job(second))),
+        };
+        Ok([first?, second?])
+    }
+}
+
 /// Some threads, each of which may use `each` of libtorch's for an operation. `None` where none can be had.
 pub(super) fn hire(count: usize, each: i32) -> Option<ThreadPool> {
     let own = tch::get_num_threads();

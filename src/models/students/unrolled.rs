@@ -14,10 +14,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rayon::ThreadPool;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{packing::Packing, recurrent::Weights, threads};
+use super::{packing::Packing, recurrent::Weights, threads::Pair};
 use crate::traced::Detour;
 
 /// Sum of the rows of a bag.
@@ -29,7 +28,7 @@ pub(super) struct Unrolled {
     /// For both directions, as many as the thread that made the model had.
     threads: i32,
     /// One for each direction.
-    pair: OnceLock<Option<Arc<ThreadPool>>>,
+    pair: OnceLock<Arc<Pair>>,
 }
 
 /// Words of a batch and where they stand.
@@ -51,6 +50,11 @@ impl Unrolled {
         self.threads > 1
     }
 
+    /// The threads themselves, hired when first needed.
+    pub(super) fn pair(&self) -> &Arc<Pair> {
+        self.pair.get_or_init(|| Arc::new(Pair::hire(self.threads)))
+    }
+
     /// All states, `[T, B, 2H]`, both directions in the order of the text, 0 in the place of padding.
     pub(super) fn states(
         &self,
@@ -58,61 +62,37 @@ impl Unrolled {
         width: i64,
         layer: &[Weights; 2],
     ) -> Result<(Tensor, Detour), TchError> {
-        let hire = || threads::hire(2, self.threads / 2).map(Arc::new);
-        let pair = self.pair.get_or_init(|| self.has_threads().then(hire).flatten());
         let (examples, hidden) = (words.rows.len() as i64, layer[0][1].size()[1]);
-        let pass = |reversed: bool| {
-            let weights = layer[usize::from(reversed)].each_ref().map(Tensor::shallow_clone);
-            Direction {
-                x: words.x.shallow_clone(),
-                weights,
-                packing: Packing::new(&words.rows, reversed),
-            }
-        };
-        let [forward, backward] =
-            both(pair.as_deref(), [pass(false), pass(true)], Direction::forward)?;
-
         let options = (Kind::Float, Device::Cpu);
         let states = Tensor::f_zeros([width * examples, 2 * hidden], options)?;
-        for (half, direction) in (0..).zip([&forward, &backward]) {
-            let mut half = states.f_narrow(1, half * hidden, hidden)?;
-            let _half = half.f_index_copy_(0, &direction.places()?, &direction.states)?;
-        }
+        let direction = |reversed: bool| {
+            let weights = layer[usize::from(reversed)].each_ref().map(Tensor::shallow_clone);
+            let x = words.x.shallow_clone();
+            let packing = Packing::new(&words.rows, reversed);
+            let half = states.f_narrow(1, i64::from(reversed) * hidden, hidden)?;
+            Ok::<_, TchError>((Direction { x, weights, packing }, half))
+        };
+        let both = [direction(false)?, direction(true)?];
+        let [forward, backward] = self.pair().both(both, |(direction, mut half)| {
+            let passed = direction.forward()?;
+            let places = Tensor::f_from_slice(&passed.direction.packing.places)?;
+            let _half = half.f_index_copy_(0, &places, &passed.states)?;
+            Ok::<_, TchError>(passed)
+        })?;
         let output = states.f_view([width, examples, 2 * hidden])?.f_set_requires_grad(true)?;
-        let pair = pair.clone();
+        let pair = Arc::clone(self.pair());
         let backward = move |gradient: &Tensor| {
             let gradient = gradient.f_reshape([width * examples, 2 * hidden])?;
             let half = |half: i64| gradient.f_narrow(1, half * hidden, hidden);
-            let passes = [(forward, half(0)?), (backward, half(1)?)];
-            let sums = both(pair.as_deref(), passes, |(mut direction, gradient)| {
+            let both = [(forward, half(0)?), (backward, half(1)?)];
+            let [forward, backward] = pair.both(both, |(mut direction, gradient)| {
                 let gradients = direction.backward(&gradient)?;
-                Ok((direction, gradients))
+                tch::with_grad(|| direction.surrogate(&gradients))
             })?;
-            let mut surrogate = Tensor::from(0f32);
-            for (direction, gradients) in &sums {
-                surrogate = surrogate.f_add(&direction.surrogate(gradients)?)?;
-            }
-            Ok(surrogate)
+            forward.f_add(&backward)
         };
         Ok((output.shallow_clone(), Detour { output, backward: Box::new(backward) }))
     }
-}
-
-/// Does a job for each direction, on two threads where there are some.
-fn both<I: Send, O: Send>(
-    pair: Option<&ThreadPool>,
-    [forward, backward]: [I; 2],
-    job: impl Fn(I) -> Result<O, TchError> + Sync,
-) -> Result<[O; 2], TchError> {
-    let job = |input| {
-        let _no_grad = tch::no_grad_guard();
-        job(input)
-    };
-    let (forward, backward) = match pair {
-        None => (job(forward), job(backward)),
-        Some(pair) => pair.install(|| rayon::join(|| job(forward), || job(backward))),
-    };
-    Ok([forward?, backward?])
 }
 
 /// What one direction starts from.
@@ -197,10 +177,6 @@ impl Direction {
 }
 
 impl Passed {
-    fn places(&self) -> Result<Tensor, TchError> {
-        Tensor::f_from_slice(&self.direction.packing.places)
-    }
-
     /// From the loss's gradient in the states, `[T · B, H]`.
     fn backward(&mut self, gradient: &Tensor) -> Result<Gradients, TchError> {
         let largest = Vec::<f32>::try_from(gradient.f_abs()?.f_amax([1i64].as_slice(), false)?)?;
