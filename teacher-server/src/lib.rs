@@ -8,8 +8,3 @@ pub mod pretrain;
 pub mod serve;
 pub mod store;
 pub mod textgcn;
-
-/// For all that Rust allocates: waiting examples, messages, rows. libtorch's tensors stay in the C library's heap by
-/// themselves, where each forward pass finds the room that the last one left (`docs/MEMORY.md`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

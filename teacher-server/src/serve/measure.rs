@@ -18,64 +18,63 @@ const FIRST: usize = 128;
 /// Tokens of the largest batch that is tried: 2,048 examples of 32 tokens.
 const LAST: usize = 1 << 16;
 
-/// A larger batch must be faster by this much: below, it only delays answers and holds memory.
+/// A larger batch must be faster by this much: below, it only delays answers.
 const WORTH_IT: f64 = 1.05;
 
-/// Doublings that are tried after the best so far: one alone may have been disturbed.
-const FURTHER: u32 = 2;
+/// Sizes tried after the best so far: one alone may have been disturbed.
+const FURTHER: usize = 2;
 
-/// No larger batch is tried than one that took so long: whoever comes in meanwhile waits for it, and its activations are
-/// memory.
-const LONGEST_SECONDS: f64 = 0.5;
-
-/// Passes of each of two sizes that are compared.
-const TURNS: usize = 3;
+/// No larger batch is tried than one that took so long: whoever comes in meanwhile waits for it.
+const LONGEST_SECONDS: f64 = 2.0;
 
 /// Runs forward passes of growing size, which also warms the model up, and returns the tokens of the
 /// smallest batch from which larger ones no longer gain.
 pub(super) fn batch_tokens(model: &Model) -> Result<usize, ModelError> {
-    let example = model.made_up(LENGTH)?;
-    let pass = |tokens: usize| {
-        let batch = model.preparer().prepare(&vec![example.as_ref(); tokens / LENGTH])?;
-        let start = Instant::now();
-        model.predict(&batch)?;
-        Ok::<_, ModelError>(start.elapsed().as_secs_f64())
-    };
-    let _warm_up = pass(FIRST)?;
-    let (tokens, rate) = smallest_as_fast(pass)?;
-    info!(max_batch_tokens = tokens, tokens_per_second = rate, "batch size measured");
-    Ok(tokens)
-}
-
-/// The smallest size, and its tokens a second, from which doubling it once and again gains nothing that is worth it.
-///
-/// - `pass`: seconds of a forward pass over so many tokens
-fn smallest_as_fast<E>(mut pass: impl FnMut(usize) -> Result<f64, E>) -> Result<(usize, f64), E> {
-    let mut smallest = (FIRST, 0.0);
-    let mut tokens = 2 * FIRST;
-    while tokens <= LAST.min(smallest.0 << FURTHER) {
-        // In turns, and the median gain: others who use the machine slow down both sizes alike, or one turn more.
-        let mut gains = [0.0; TURNS];
-        let mut seconds = [f64::INFINITY; 2];
-        for gain in &mut gains {
-            let (before, now) = (pass(smallest.0)?, pass(tokens)?);
-            *gain = before / smallest.0 as f64 * tokens as f64 / now;
-            seconds = [seconds[0].min(before), seconds[1].min(now)];
-        }
-        gains.sort_by(f64::total_cmp);
-        let gain = gains[TURNS / 2];
-        let [before, doubled] = seconds;
-        debug!(tokens, gain, over = smallest.0, "measured");
-        smallest.1 = smallest.0 as f64 / before;
-        if gain >= WORTH_IT {
-            smallest = (tokens, tokens as f64 / doubled);
-        }
-        if doubled > LONGEST_SECONDS {
+    let mut rates: Vec<(usize, f64)> = Vec::new();
+    let mut tokens = FIRST;
+    while tokens <= LAST && !is_settled(&rates) {
+        let seconds = seconds(model, tokens)?;
+        let rate = tokens as f64 / seconds;
+        debug!(tokens, rate, "measured");
+        rates.push((tokens, rate));
+        if seconds > LONGEST_SECONDS {
             break;
         }
         tokens *= 2;
     }
-    Ok(smallest)
+    let (tokens, rate) = smallest_as_fast(&rates);
+    info!(max_batch_tokens = tokens, tokens_per_second = rate, "batch size measured");
+    Ok(tokens)
+}
+
+/// Whether the last sizes gained nothing that is worth it over those before.
+fn is_settled(rates: &[(usize, f64)]) -> bool {
+    let Some(before) = rates.len().checked_sub(FURTHER).filter(|&n| n > 0) else { return false };
+    let (before, further) = rates.split_at(before);
+    fastest(further) < fastest(before) * WORTH_IT
+}
+
+/// The first of growing sizes that no other beats by what is worth it.
+fn smallest_as_fast(rates: &[(usize, f64)]) -> (usize, f64) {
+    let enough = fastest(rates) / WORTH_IT;
+    rates.iter().copied().find(|(_, rate)| *rate >= enough).unwrap_or((FIRST, 0.0))
+}
+
+fn fastest(rates: &[(usize, f64)]) -> f64 {
+    rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max)
+}
+
+/// The best of three passes: the others were disturbed.
+fn seconds(model: &Model, tokens: usize) -> Result<f64, ModelError> {
+    let example = model.made_up(LENGTH)?;
+    let batch = model.preparer().prepare(&vec![example.as_ref(); tokens / LENGTH])?;
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let start = Instant::now();
+        model.predict(&batch)?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
 }
 
 /// Operations a second of a product of two square matrices in `kind`, the best of five.
@@ -97,44 +96,17 @@ pub(super) fn peak_flops(device: Device, kind: Kind) -> Result<f64, ModelError> 
 mod tests {
     use super::*;
 
-    /// What is chosen where a pass takes as long as `seconds` says of its tokens and of the passes before it.
-    fn chosen(seconds: impl Fn(usize, usize) -> f64) -> usize {
-        let mut passes = 0;
-        let pass = |tokens| {
-            passes += 1;
-            Ok::<_, ()>(seconds(tokens, passes - 1))
-        };
-        smallest_as_fast(pass).unwrap().0
-    }
-
-    /// A pass that costs as much as 128 tokens beside its own: twice 1,024 are 1.06 times as fast, twice 2,048 only 1.03 times,
-    /// four times 2,048 only 1.045 times.
-    fn ideal(tokens: usize) -> f64 {
-        (tokens + 128) as f64 * 1e-4
-    }
-
-    #[test]
-    fn the_smallest_size_that_doubling_does_not_make_faster_is_taken() {
-        assert_eq!(chosen(|tokens, _| ideal(tokens)), 2048);
-        assert_eq!(chosen(|tokens, _| tokens as f64 * 1e-6), FIRST);
-    }
-
-    #[test]
-    fn a_machine_that_is_half_as_fast_from_some_pass_on_changes_nothing() {
-        for first in 0..36 {
-            let slower = |passes| if passes >= first { 2.0 } else { 1.0 };
-            assert_eq!(chosen(|tokens, passes| ideal(tokens) * slower(passes)), 2048, "{first}");
-        }
-    }
-
     #[test]
     fn one_disturbed_size_does_not_end_the_search() {
-        let disturbed = |tokens| if tokens == 512 { 2.0 } else { 1.0 };
-        assert_eq!(chosen(|tokens, _| ideal(tokens) * disturbed(tokens)), 2048);
+        // 256 was disturbed.
+        assert!(!is_settled(&[(128, 50.0), (256, 40.0)]));
+        assert!(!is_settled(&[(128, 50.0), (256, 40.0), (512, 80.0)]));
+        assert!(is_settled(&[(128, 50.0), (256, 52.0), (512, 51.0)]));
     }
 
     #[test]
-    fn no_pass_is_longer_than_it_may_be() {
-        assert_eq!(chosen(|tokens, _| 10.0 * ideal(tokens)), 512);
+    fn the_smallest_of_the_sizes_that_are_about_as_fast_is_taken() {
+        let rates = [(128, 50.0), (256, 78.0), (512, 80.0), (1024, 81.0)];
+        assert_eq!(smallest_as_fast(&rates), (256, 78.0));
     }
 }
