@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::super::{Builder, Init, ModelError};
 
@@ -114,7 +114,7 @@ impl Embedding {
 
     /// The sums of the vectors of bags of words: `bags` to `[B, D]`.
     pub(super) fn sums(&self, bags: &Bags) -> Result<Tensor, ModelError> {
-        self.joined(|table| bags.sums(table))
+        self.joined(|table| Ok(bags.sums(table)?))
     }
 
     /// All vectors, `[V, D]`.
@@ -147,7 +147,7 @@ pub(super) struct Bags {
 
 impl Bags {
     /// `[N, E]` to `[B, E]`; an empty bag is 0.
-    pub(super) fn sums(&self, table: &Tensor) -> Result<Tensor, ModelError> {
+    pub(super) fn sums(&self, table: &Tensor) -> Result<Tensor, TchError> {
         const SUM: i64 = 0;
         let (rows, starts) = (&self.rows, &self.starts);
         Ok(Tensor::f_embedding_bag(table, rows, starts, false, SUM, true, None::<Tensor>, false)?.0)

@@ -16,11 +16,8 @@ use std::sync::{Arc, OnceLock};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{packing::Packing, recurrent::Weights, threads::Pair};
+use super::{embedding::Bags, packing::Packing, recurrent::Weights, threads::Pair};
 use crate::traced::Detour;
-
-/// Sum of the rows of a bag.
-const SUM: i64 = 0;
 
 /// The threads that train a layer.
 #[derive(Debug)]
@@ -220,15 +217,10 @@ impl Passed {
         }
 
         let [distinct, order, starts] = packing.occurrences();
-        let [distinct, order, starts] = [
-            Tensor::f_from_slice(&distinct)?,
-            Tensor::f_from_slice(&order)?,
-            Tensor::f_from_slice(&starts)?,
-        ];
-        let none = None::<Tensor>;
-        let sums =
-            Tensor::f_embedding_bag(&of_gates, &order, &starts, false, SUM, false, none, false)?;
-        let of_words = sums.0;
+        let distinct = Tensor::f_from_slice(&distinct)?;
+        let occurrences =
+            Bags { rows: Tensor::f_from_slice(&order)?, starts: Tensor::f_from_slice(&starts)? };
+        let of_words = occurrences.sums(&of_gates)?;
         let words = x.f_index_select(0, &distinct)?;
         let of_x = if x.requires_grad() {
             let zeros = Tensor::f_zeros(x.size(), options)?;
