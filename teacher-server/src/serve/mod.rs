@@ -39,6 +39,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
 pub use config::{ServeConfig, ServeError};
@@ -108,9 +109,7 @@ impl Listening {
     pub async fn serve(self, stop: CancellationToken) -> Result<Totals, ServeError> {
         let Self { listener, address, http, config } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
-        for name in ["", proto::SERVICE_NAME] {
-            health.set_service_status(name, ServingStatus::NotServing).await;
-        }
+        announce(&health, ServingStatus::NotServing).await;
         let slot = Arc::new(OnceLock::new());
         let draining = CancellationToken::new();
         let service = TeacherService::new(Arc::clone(&slot), config.limits, draining.clone());
@@ -151,9 +150,7 @@ impl Listening {
         let card = engine.card().clone();
         let _first = slot.set(Arc::clone(&engine));
         let _first = pages.set(metrics::registry(&engine, measured));
-        for name in ["", proto::SERVICE_NAME] {
-            health.set_service_status(name, ServingStatus::Serving).await;
-        }
+        announce(&health, ServingStatus::Serving).await;
         if let Some(path) = config.address_file {
             lectern::files::write_atomically(&path, address.to_string().as_bytes())
                 .map_err(|source| ServeError::AddressFile { path, source })?;
@@ -169,9 +166,7 @@ impl Listening {
                 None
             }
         };
-        for name in ["", proto::SERVICE_NAME] {
-            health.set_service_status(name, ServingStatus::NotServing).await;
-        }
+        announce(&health, ServingStatus::NotServing).await;
         info!(drain = ?config.drain, "stopping: answering what is in flight");
         draining.cancel();
         if !server.is_finished() && tokio::time::timeout(config.drain, &mut server).await.is_err() {
@@ -191,6 +186,15 @@ impl Listening {
         let totals = engine.totals();
         say_goodbye(&totals, serving.elapsed(), measured);
         cause.map_or(Ok(totals), |cause| Err(ServeError::Teacher(cause)))
+    }
+}
+
+/// Tells health how the service, and the server as a whole (the empty name), are.
+///
+/// The whole is announced as serving last: who waits for it may rely on the service.
+async fn announce(health: &HealthReporter, status: ServingStatus) {
+    for name in [proto::SERVICE_NAME, ""] {
+        health.set_service_status(name, status).await;
     }
 }
 
