@@ -6,12 +6,13 @@ use std::{path::Path, time::Instant};
 use anyhow::Result;
 use lectern::{
     data::{LabelSet, epoch_batches},
-    models::{HeadKind, Pooling, Teacher, TeacherSettings, TokenBatch},
+    models::{HeadKind, ModelError, Pooling, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
-    training::{Optimizer, OptimizerKind, clip_by_norm},
+    threads::Pair,
+    training::{CrossEntropy, Halves, Optimizer, OptimizerKind, Step},
 };
 use serde_json::Value;
-use tch::{Device, Reduction, Tensor};
+use tch::{Device, Tensor};
 
 use crate::{
     common::{measure, median},
@@ -32,7 +33,7 @@ pub(crate) fn run(
     quick: bool,
 ) -> Result<Vec<Value>> {
     let (turns, steps) = if quick { (1, 3) } else { (7, 15) };
-    let mut ours = Ours::new(encoder, data.rows()?, steps)?;
+    let mut ours = Ours::new(encoder, data.rows()?, threads, steps)?;
     let mut theirs = Turns::start(python, encoder, data, threads, steps)?;
     // Warm-up.
     ours.turn()?;
@@ -56,6 +57,7 @@ pub(crate) fn run(
 struct Ours {
     teacher: Teacher,
     optimizer: Optimizer,
+    pair: Pair,
     rows: Vec<Row>,
     tokens: Vec<Tokens>,
     batches: Vec<Vec<usize>>,
@@ -64,7 +66,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(encoder: &Path, rows: Vec<Row>, steps: usize) -> Result<Self> {
+    fn new(encoder: &Path, rows: Vec<Row>, threads: usize, steps: usize) -> Result<Self> {
         tch::manual_seed(1);
         let classes = rows.iter().map(|row| row.label).max().unwrap_or(0) + 1;
         let labels = LabelSet::new((0..classes).map(|class| class.to_string()).collect())?;
@@ -81,7 +83,8 @@ impl Ours {
             .collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
         let batches = epoch_batches(&lengths, BATCH, 1, 1);
-        Ok(Self { teacher, optimizer, rows, tokens, batches, steps, next: 0 })
+        let pair = Pair::hire(threads as i32);
+        Ok(Self { teacher, optimizer, pair, rows, tokens, batches, steps, next: 0 })
     }
 
     fn turn(&mut self) -> Result<Turn> {
@@ -89,17 +92,25 @@ impl Ours {
         for _ in 0..self.steps {
             let batch = &self.batches[self.next % self.batches.len()];
             self.next += 1;
-            let tokens: Vec<_> = batch.iter().map(|&i| &self.tokens[i]).collect();
-            let labels: Vec<i64> = batch.iter().map(|&i| self.rows[i].label as i64).collect();
-            let labels = Tensor::f_from_slice(&labels)?;
-            let logits = self.teacher.forward(&TokenBatch::new(&tokens, Device::Cpu)?, DROPOUT)?;
-            let loss =
-                logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
-            let _value = loss.f_double_value(&[])?;
-            let gradients = self.optimizer.gradients(&loss)?;
-            clip_by_norm(&gradients, 1.0)?;
-            self.optimizer.step(&gradients, LR)?;
-            count += tokens.iter().map(|tokens| tokens.len()).sum::<usize>();
+            let examples = batch.len() as f64;
+            let half = |first: usize| {
+                let rows: Vec<usize> = batch.iter().skip(first).step_by(2).copied().collect();
+                let tokens: Vec<_> = rows.iter().map(|&i| &self.tokens[i]).collect();
+                let labels: Vec<i64> = rows.iter().map(|&i| self.rows[i].label as i64).collect();
+                let (teacher, tokens) =
+                    (self.teacher.clone(), TokenBatch::new(&tokens, Device::Cpu)?);
+                Ok::<_, ModelError>(move || {
+                    let labels = Tensor::f_from_slice(&labels)?;
+                    let sum = CrossEntropy::new(None, 0.0, Device::Cpu)?
+                        .sum(&teacher.forward(&tokens, DROPOUT)?, &labels)?;
+                    Ok::<_, anyhow::Error>(sum.f_div_scalar(examples)?)
+                })
+            };
+            let parts = [Ok::<_, anyhow::Error>(Halves::Two([half(0)?, half(1)?]))];
+            let seed = (1, self.next);
+            let step = Step::sum_of_halves(&self.optimizer, &self.pair, parts, seed, 1.0)?;
+            self.optimizer.step(&step.gradients, LR)?;
+            count += batch.iter().map(|&i| self.tokens[i].len()).sum::<usize>();
         }
         Ok(Turn(start.elapsed().as_secs_f64(), count))
     }

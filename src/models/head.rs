@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Activation, Builder, Init, ModelError, TokenBatch,
-    layers::{LayerNorm, dropout},
+    Activation, Builder, Init, ModelError, TokenBatch, dropout::dropout, layers::LayerNorm,
     linear::Linear,
 };
 
@@ -107,14 +106,14 @@ impl HeadNorm {
 
 /// A head with its weights. They stay in float32 whatever the encoder computes with: they cost nothing, and
 /// logits are what a teacher is for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Head {
     pool: Pool,
     dense: Option<Dense>,
     output: Linear,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Dense {
     linear: Linear,
     activation: Activation,

@@ -3,12 +3,13 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{Builder, Init, ModelError, linear::Kernels, weights::apart};
+use crate::shared::Shared;
 
 /// Ba et al. 2016: normalises the last dimension, then scales and shifts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct LayerNorm {
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Shared,
+    bias: Option<Shared>,
     epsilon: f64,
 }
 
@@ -34,7 +35,7 @@ impl LayerNorm {
     ) -> Result<Self, ModelError> {
         let part = |part: &str, fresh| {
             let init = if matches!(init, Init::Required) { init } else { fresh };
-            builder.get(&format!("{name}.{part}"), &[size], init)
+            builder.get(&format!("{name}.{part}"), &[size], init).map(Shared::from)
         };
         let weight = part("weight", Init::Ones)?;
         let bias = bias.then(|| part("bias", Init::Zeros)).transpose()?;
@@ -49,7 +50,7 @@ impl LayerNorm {
 
     /// The same layer elsewhere, in memory of its own.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
-        let there = |part: &Tensor| apart(part, device, part.kind());
+        let there = |part: &Shared| apart(part, device, part.kind()).map(Shared::from);
         let bias = self.bias.as_ref().map(there).transpose()?;
         Ok(Self { weight: there(&self.weight)?, bias, epsilon: self.epsilon })
     }
@@ -57,33 +58,9 @@ impl LayerNorm {
     /// Applies the layer to the last dimension.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let size = self.weight.size();
-        let (weight, bias) = (Some(&self.weight), self.bias.as_ref());
+        let (weight, bias) = (Some(&*self.weight), self.bias.as_deref());
         Ok(x.f_layer_norm(size, weight, bias, self.epsilon, true)?)
     }
-}
-
-/// Srivastava et al. 2014 (JMLR 15): each value is 0 with `probability`, to the nearest 2^-16, the others scaled up for
-/// the mean to stay. Nothing at probability 0.
-///
-/// libtorch's own draws a number for each value on one thread, which took 5 % of a training step; this draws 16
-/// bits of libtorch's random state for each.
-pub(super) fn dropout(x: Tensor, probability: f64) -> Result<Tensor, ModelError> {
-    const STEPS: f64 = 65536.0;
-    if probability <= 0.0 {
-        return Ok(x);
-    }
-    if x.device() != Device::Cpu {
-        return Ok(x.f_dropout(probability, true)?);
-    }
-    let dropped = (probability * STEPS).round().min(STEPS - 1.0);
-    let values = x.numel() as i64;
-    let bits = Tensor::f_empty([(values + 3) / 4], (Kind::Int64, Device::Cpu))?
-        .f_random_from_(i64::MIN, None::<i64>)?
-        .f_view_dtype(Kind::Int16)?
-        .f_narrow(0, 0, values)?;
-    let mut kept = bits.f_ge(dropped - STEPS / 2.0)?.f_to_kind(x.kind())?;
-    let scaled = kept.f_mul_scalar_(STEPS / (STEPS - dropped))?.f_view(x.size().as_slice())?;
-    Ok(x.f_mul(&scaled)?)
 }
 
 /// `[R, H]` with rows of zeros up to `[rows, H]`.

@@ -6,21 +6,22 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Activation, Arithmetic, Builder, Init, ModelError, weights::apart};
 use crate::operators::Operators;
+use crate::shared::Shared;
 
 /// Numbers of rows are multiples of this.
 const FEWEST_ROWS: i64 = 16;
 
 /// `x W^T + b`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Linear {
     /// `[output, input]`, in the order that the product wants.
-    weight: Tensor,
-    bias: Tensor,
+    weight: Shared,
+    bias: Shared,
     product: Product,
 }
 
 /// Which operator multiplies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Product {
     /// libtorch's own choice; the only one with gradients.
     Plain,
@@ -28,7 +29,7 @@ enum Product {
     Packed(Arc<Operators>),
     /// oneDNN's on eight-bit integers. `steps` `[output]`: what one unit of a row of the weight is
     /// worth; `zeros` `[output]`: all zero.
-    Quantised { steps: Tensor, zeros: Tensor, operators: Arc<Operators> },
+    Quantised { steps: Shared, zeros: Shared, operators: Arc<Operators> },
 }
 
 impl Linear {
@@ -42,8 +43,8 @@ impl Linear {
         bias: Init,
     ) -> Result<Self, ModelError> {
         Ok(Self {
-            weight: builder.get(&format!("{name}.weight"), &[output, input], weight)?,
-            bias: builder.get(&format!("{name}.bias"), &[output], bias)?,
+            weight: builder.get(&format!("{name}.weight"), &[output, input], weight)?.into(),
+            bias: builder.get(&format!("{name}.bias"), &[output], bias)?.into(),
             product: Product::Plain,
         })
     }
@@ -63,13 +64,13 @@ impl Linear {
     /// `x W^T` with a weight `[output, input]` from elsewhere.
     pub(super) fn of_weight(weight: Tensor) -> Result<Self, ModelError> {
         let bias = Tensor::f_zeros([weight.size()[0]], (weight.kind(), weight.device()))?;
-        Ok(Self { weight, bias, product: Product::Plain })
+        Ok(Self { weight: weight.into(), bias: bias.into(), product: Product::Plain })
     }
 
     /// Layers over the same input as one, their outputs side by side. Of trained layers.
     fn joined(layers: &[Self]) -> Result<Self, ModelError> {
         let cat = |part: fn(&Self) -> &Tensor| {
-            Tensor::f_cat(&layers.iter().map(part).collect::<Vec<_>>(), 0)
+            Tensor::f_cat(&layers.iter().map(part).collect::<Vec<_>>(), 0).map(Shared::from)
         };
         let (weight, bias) = (cat(|layer| &layer.weight)?, cat(|layer| &layer.bias)?);
         Ok(Self { weight, bias, product: Product::Plain })
@@ -80,15 +81,9 @@ impl Linear {
         self.bias.size()[0]
     }
 
-    /// The same layer with the same memory, for another thread. Of a trained layer.
-    pub(super) fn shallow_clone(&self) -> Self {
-        let (weight, bias) = (self.weight.shallow_clone(), self.bias.shallow_clone());
-        Self { weight, bias, product: Product::Plain }
-    }
-
     /// The same layer elsewhere, in memory of its own. Of a trained layer.
     pub(super) fn to_device(&self, device: Device) -> Result<Self, ModelError> {
-        let there = |part: &Tensor| apart(part, device, part.kind());
+        let there = |part: &Tensor| apart(part, device, part.kind()).map(Shared::from);
         let (weight, bias) = (there(&self.weight)?, there(&self.bias)?);
         Ok(Self { weight, bias, product: Product::Plain })
     }
@@ -212,8 +207,8 @@ impl Kernels {
     }
 
     /// A table, a norm or a bias on the device, in the type of activations and in memory of its own.
-    pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(apart(tensor, self.device, self.arithmetic.kind())?)
+    pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Shared, ModelError> {
+        Ok(apart(tensor, self.device, self.arithmetic.kind())?.into())
     }
 
     /// A trained layer, laid out to be served, in memory of its own.
@@ -221,7 +216,7 @@ impl Kernels {
         let weight = match &self.operators {
             None => self.tensor(&trained.weight)?,
             // What is packed is copied anyway.
-            Some(_) => self.converted(&trained.weight)?,
+            Some(_) => self.converted(&trained.weight)?.into(),
         };
         self.laid_out(weight, self.tensor(&trained.bias)?)
     }
@@ -229,7 +224,7 @@ impl Kernels {
     /// Trained layers over the same input as one, their outputs side by side, laid out to be served.
     pub(super) fn joined(&self, trained: &[Linear]) -> Result<Linear, ModelError> {
         let Linear { weight, bias, .. } = Linear::joined(trained)?;
-        self.laid_out(self.converted(&weight)?, self.converted(&bias)?)
+        self.laid_out(self.converted(&weight)?.into(), self.converted(&bias)?.into())
     }
 
     fn converted(&self, tensor: &Tensor) -> Result<Tensor, ModelError> {
@@ -237,7 +232,7 @@ impl Kernels {
     }
 
     /// Of converted parameters.
-    fn laid_out(&self, weight: Tensor, bias: Tensor) -> Result<Linear, ModelError> {
+    fn laid_out(&self, weight: Shared, bias: Shared) -> Result<Linear, ModelError> {
         let (weight, product) = match &self.operators {
             None => (weight, Product::Plain),
             Some(operators) if self.arithmetic == Arithmetic::Int8 => {
@@ -247,9 +242,14 @@ impl Kernels {
                 let zeros = Tensor::f_zeros(steps.size(), (Kind::Int64, self.device))?;
                 let operators = Arc::clone(operators);
                 let weight = operators.pack_int8(&whole)?;
-                (weight, Product::Quantised { steps, zeros, operators })
+                (
+                    weight.into(),
+                    Product::Quantised { steps: steps.into(), zeros: zeros.into(), operators },
+                )
             }
-            Some(operators) => (operators.pack(&weight)?, Product::Packed(Arc::clone(operators))),
+            Some(operators) => {
+                (operators.pack(&weight)?.into(), Product::Packed(Arc::clone(operators)))
+            }
         };
         Ok(Linear { weight, bias, product })
     }

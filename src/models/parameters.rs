@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 use tracing::debug;
 
 use super::ModelError;
+use crate::shared::Shared;
 
 /// What a parameter is before training when the file does not hold it.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +39,9 @@ pub enum Init {
 }
 
 /// A model's parameters by name, in alphabetical order: the order of the optimizer and the file.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Parameters {
-    tensors: BTreeMap<String, Tensor>,
+    tensors: BTreeMap<String, Shared>,
     /// The names as the model took them while it was built.
     built: Vec<String>,
     /// Those that training leaves as they are.
@@ -52,7 +53,7 @@ pub struct Parameters {
 impl Parameters {
     /// Name and tensor, in order. The tensors share memory with the model's.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), &**tensor))
     }
 
     /// The names in the order in which the model was built, which is that of `parameters()` in PyTorch: embeddings, the
@@ -196,7 +197,7 @@ impl Builder {
             (None, Init::Uniform(bound)) => uniform(shape, bound, options)?,
         };
         let mut built = self.built.borrow_mut();
-        if built.tensors.insert(name.to_owned(), tensor.shallow_clone()).is_none() {
+        if built.tensors.insert(name.to_owned(), tensor.shallow_clone().into()).is_none() {
             built.built.push(name.to_owned());
         }
         Ok(tensor)
@@ -210,7 +211,7 @@ impl Builder {
 
     /// A parameter of `shape` that the model took before, sharing its memory: one that is used in two places.
     pub(super) fn taken(&self, name: &str, shape: &[i64]) -> Result<Tensor, ModelError> {
-        let taken = self.built.borrow().tensors.get(name).map(Tensor::shallow_clone);
+        let taken = self.built.borrow().tensors.get(name).map(|tensor| tensor.shallow_clone());
         taken.map_or_else(|| self.get(name, shape, Init::Required), Ok)
     }
 

@@ -8,9 +8,10 @@ use tch::{Device, Tensor};
 use super::{
     Builder, Classifier, Family, Initial, ModelError, Parameters, TokenBatch,
     folder::{malformed, read_json, write_text},
-    students::{FewerThreads, StudentModel},
+    students::StudentModel,
     weights::{read_weights, write_weights},
 };
+use crate::threads::FewerThreads;
 use crate::{
     data::{LabelSet, Task},
     text::{Segmentation, TextError, Tokenizer, Tokens},

@@ -52,8 +52,8 @@ struct Start {
     head: Init,
 }
 
-/// An encoder with a classification head.
-#[derive(Debug)]
+/// An encoder with a classification head. A clone has the same weights in the same memory, for another thread.
+#[derive(Debug, Clone)]
 pub struct Teacher {
     folder: PathBuf,
     config: Value,
@@ -396,5 +396,9 @@ impl ServedModel for Teacher {
 
     fn flops(&self, batch: &TokenBatch) -> f64 {
         self.flops(batch)
+    }
+
+    fn another(&self) -> Option<Box<dyn ServedModel>> {
+        Some(Box::new(self.clone()))
     }
 }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Reduction, TchError, Tensor};
 
+use crate::shared::Shared;
+
 /// What an example counts by its class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,10 +62,10 @@ impl ClassWeights {
 ///
 /// The mean over examples is the sum divided by `Σ w_y`. Sum and divisor are apart here, so that batches can be added up
 /// to the mean over all of their examples.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CrossEntropy {
     /// `[C]` float32 and the same on this side; absent where every example counts 1.
-    weights: Option<(Tensor, Vec<f64>)>,
+    weights: Option<(Shared, Vec<f64>)>,
     smoothing: f64,
 }
 
@@ -77,7 +79,7 @@ impl CrossEntropy {
     ) -> Result<Self, TchError> {
         let on_device = |weights: Vec<f64>| {
             let single: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-            Ok::<_, TchError>((Tensor::f_from_slice(&single)?.f_to_device(device)?, weights))
+            Ok::<_, TchError>((Tensor::f_from_slice(&single)?.f_to_device(device)?.into(), weights))
         };
         Ok(Self { weights: weights.map(on_device).transpose()?, smoothing })
     }
@@ -95,7 +97,7 @@ impl CrossEntropy {
     /// - `logits`: `[B, C]` raw logits; gradients flow to them
     /// - `labels`: `[B]` int64 class indices
     pub fn sum(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor, TchError> {
-        let weights = self.weights.as_ref().map(|(weights, _)| weights);
+        let weights = self.weights.as_ref().map(|(weights, _)| &**weights);
         logits.f_cross_entropy_loss(labels, weights, Reduction::Sum, -100, self.smoothing)
     }
 }

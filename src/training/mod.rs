@@ -19,5 +19,5 @@ pub use losses::{Balance, Loss, SoftLoss, SoftTargets};
 pub use optimizer::{Optimizer, OptimizerError, OptimizerKind};
 pub use schedule::{Decay, Schedule};
 pub use scheduled::{Alpha, Line, Scheduled, progress};
-pub use step::Step;
+pub use step::{Halves, Step};
 pub use targets::HardTargets;

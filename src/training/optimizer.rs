@@ -145,6 +145,11 @@ impl Optimizer {
         self.sum(gradients, gradient::of(&backward(&of_output)?, &inputs)?)
     }
 
+    /// What gradients are taken in, for another thread.
+    pub(super) fn inputs(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|p| p.value.shallow_clone()).collect()
+    }
+
     /// Gradients of the sum of several losses, from those of each.
     pub fn sum(&self, sum: Vec<Gradient>, more: Vec<Gradient>) -> Result<Vec<Gradient>, TchError> {
         gradient::add(sum, more, self.parameters.iter().map(|p| &p.value))

@@ -1,10 +1,60 @@
 //! What one step of a training comes to: loss and gradients of the sum of its parts, so that many small batches
 //! count as a large one.
 
-use tch::TchError;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use tch::{TchError, Tensor};
 
-use super::{Gradient, Optimizer, clip_by_norm, step_seed};
-use crate::traced::Traced;
+use super::{
+    Optimizer,
+    gradient::{self, Gradient, clip_by_norm},
+    step_seed,
+};
+use crate::{models::with_random, threads::Pair, traced::Traced};
+
+/// A part of a step, cut in two or not.
+#[derive(Debug)]
+pub enum Halves<J> {
+    /// What makes its scalar.
+    Whole(J),
+    /// What makes the scalar of each half.
+    Two([J; 2]),
+}
+
+/// Losses and gradients so far.
+#[derive(Debug, Default)]
+struct Sum {
+    loss: f64,
+    gradients: Option<Vec<Gradient>>,
+}
+
+impl Sum {
+    fn add(
+        &mut self,
+        optimizer: &Optimizer,
+        loss: f64,
+        more: Vec<Gradient>,
+    ) -> Result<(), TchError> {
+        self.loss += loss;
+        self.gradients = Some(match self.gradients.take() {
+            None => more,
+            Some(sum) => optimizer.sum(sum, more)?,
+        });
+        Ok(())
+    }
+
+    fn clipped(self, max_norm: f64) -> Result<Step, TchError> {
+        let gradients = self.gradients.unwrap_or_default();
+        let norm = clip_by_norm(&gradients, max_norm)?;
+        Ok(Step { loss: self.loss, gradients, norm })
+    }
+}
+
+/// Value and gradients of a scalar.
+fn gradients(loss: Tensor, inputs: &[Tensor]) -> Result<(f64, Vec<Gradient>), TchError> {
+    let value = loss.f_double_value(&[])?;
+    Ok((value, gradient::of(&loss, &inputs.iter().collect::<Vec<_>>())?))
+}
 
 /// Loss and gradients of one step, before it is taken.
 #[derive(Debug)]
@@ -27,21 +77,55 @@ impl Step {
         (seed, first): (i64, usize),
         max_norm: f64,
     ) -> Result<Self, E> {
-        let mut loss = 0.0;
-        let mut sum: Option<Vec<Gradient>> = None;
+        let mut sum = Sum::default();
         for (i, part) in parts.into_iter().enumerate() {
             tch::manual_seed(step_seed(seed, first + i));
             let part = part()?.into();
-            loss += part.value.f_double_value(&[])?;
-            let gradients = optimizer.gradients(part)?;
-            sum = Some(match sum {
-                None => gradients,
-                Some(sum) => optimizer.sum(sum, gradients)?,
-            });
+            let loss = part.value.f_double_value(&[])?;
+            sum.add(optimizer, loss, optimizer.gradients(part)?)?;
         }
-        let gradients = sum.unwrap_or_default();
-        let norm = clip_by_norm(&gradients, max_norm)?;
-        Ok(Self { loss, gradients, norm })
+        Ok(sum.clipped(max_norm)?)
+    }
+
+    /// [`sum`](Self::sum) of parts that are cut in two: the halves of a part are computed beside each other, and wait for
+    /// each other once, where operations that are cut in two wait each time for the later half of each. A
+    /// part that was not cut is computed as there. A half has random numbers of its own, those of its part's seed and its
+    /// place.
+    pub fn sum_of_halves<J, E>(
+        optimizer: &Optimizer,
+        pair: &Pair,
+        parts: impl IntoIterator<Item = Result<Halves<J>, E>>,
+        (seed, first): (i64, usize),
+        max_norm: f64,
+    ) -> Result<Self, E>
+    where
+        J: FnOnce() -> Result<Tensor, E> + Send,
+        E: From<TchError> + Send,
+    {
+        let mut sum = Sum::default();
+        for (i, part) in parts.into_iter().enumerate() {
+            let seed = step_seed(seed, first + i);
+            match part? {
+                Halves::Whole(job) => {
+                    tch::manual_seed(seed);
+                    let (loss, gradients) = gradients(job()?, &optimizer.inputs())?;
+                    sum.add(optimizer, loss, gradients)?;
+                }
+                Halves::Two(jobs) => {
+                    let [one, two] = jobs.map(|job| (job, optimizer.inputs()));
+                    let halves =
+                        pair.both_recorded([(0, one), (1, two)], |(i, (job, inputs))| {
+                            let mut random = ChaCha8Rng::seed_from_u64(seed as u64);
+                            random.set_stream(i);
+                            Ok::<_, E>(gradients(with_random(random, job)?, &inputs)?)
+                        })?;
+                    for (loss, gradients) in halves {
+                        sum.add(optimizer, loss, gradients)?;
+                    }
+                }
+            }
+        }
+        Ok(sum.clipped(max_norm)?)
     }
 
     /// Whether taking the step leaves sound weights.

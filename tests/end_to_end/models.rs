@@ -119,6 +119,18 @@ fn copies_on_two_devices_share_the_work() {
 }
 
 #[test]
+fn passes_beside_each_other_give_pinned_rows_the_bits_of_one_alone() {
+    let texts = texts(60);
+    let server = Server::with(ServeConfig { threads: 3, pinned: true, ..Server::config() });
+    let rows = take(&mut server.student(vec![requests(&texts)]), 1).concat();
+    for (row, expected) in rows.iter().zip(&rows_alone(&texts)) {
+        assert_eq!(**row, **expected);
+    }
+    let totals = server.stop();
+    assert_eq!((totals.batches, totals.computed), (60, 60));
+}
+
+#[test]
 fn a_batch_size_is_measured_where_none_is_given() {
     let server = Server::with(ServeConfig { max_batch_tokens: None, ..Server::config() });
     take(&mut server.student(vec![requests(&texts(20))]), 1);

@@ -5,7 +5,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::super::{ModelError, TokenBatch, layers::dropout};
+use super::super::{ModelError, TokenBatch, dropout::dropout};
 
 /// What attention must know of the examples that lie in `R` rows.
 #[derive(Debug)]

@@ -8,9 +8,11 @@ use tch::{Kind, Tensor};
 
 use super::super::{
     Builder, Init, ModelError, TokenBatch,
-    layers::{LayerNorm, dropout, padded_to},
+    dropout::dropout,
+    layers::{LayerNorm, padded_to},
     linear::{Kernels, Linear},
 };
+use crate::shared::Shared;
 
 /// `position_embedding_type` of `config.json`. Only absolute positions are read; the key is there to refuse the rest.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -56,19 +58,19 @@ pub(super) struct Tables {
 }
 
 /// `norm(word + position + segment)`, perhaps times a matrix.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Embeddings {
-    words: Tensor,
-    positions: Tensor,
+    words: Shared,
+    positions: Shared,
     numbering: Numbering,
-    segments: Option<Tensor>,
+    segments: Option<Shared>,
     /// Every token has the first row of `segments`.
     first_segment: bool,
     norm: LayerNorm,
     projection: Option<Projection>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Projection {
     linear: Linear,
     /// `E`, `H`.
@@ -81,7 +83,9 @@ impl Embeddings {
     pub(super) fn new(builder: &Builder, name: &str, tables: Tables) -> Result<Self, ModelError> {
         let Tables { width, epsilon, .. } = tables;
         let table = |part: &str, rows| {
-            builder.get(&format!("{name}.{part}.weight"), &[rows, width], Init::Required)
+            builder
+                .get(&format!("{name}.{part}.weight"), &[rows, width], Init::Required)
+                .map(Shared::from)
         };
         let segments = match tables.segments {
             Segments::Unmarked => None,

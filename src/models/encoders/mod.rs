@@ -19,6 +19,7 @@ mod xlnet;
 
 use std::{fmt::Debug, ops::Range, path::Path};
 
+use dyn_clone::{DynClone, clone_trait_object};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tch::Tensor;
@@ -69,7 +70,7 @@ pub(super) struct Facts {
 }
 
 /// What `config.json` says of an encoder, and how the family names and lays out its parameters.
-pub(super) trait Architecture: Debug + Send {
+pub(super) trait Architecture: Debug + DynClone + Send {
     /// Names and sizes.
     fn facts(&self) -> Facts;
 
@@ -127,7 +128,7 @@ pub(super) trait Architecture: Debug + Send {
 /// values without meaning, and never change another row.
 ///
 /// `dropout` is the probability on embeddings, attention and residual branches; 0 outside training.
-pub(super) trait Encoder: Debug + Send {
+pub(super) trait Encoder: Debug + DynClone + Send {
     /// What enters the first layer, `[B, T, H]`. The word table's gradient is sparse: it holds the rows of this
     /// batch alone.
     fn embed(&self, batch: &TokenBatch, dropout: f64) -> Result<Tensor, ModelError>;
@@ -156,6 +157,9 @@ pub(super) trait Encoder: Debug + Send {
         self.layers(0..self.depth(), self.embed(batch, dropout)?, batch, dropout)
     }
 }
+
+clone_trait_object!(Architecture);
+clone_trait_object!(Encoder);
 
 /// An encoder that can also predict tokens from those before them in any order: beside the states of what a place
 /// holds it computes states that know the place alone.

@@ -29,6 +29,7 @@ use super::{
     roberta::{HEAD, positions_after_padding},
     stack::Stack,
 };
+use crate::shared::Shared;
 
 /// The padding token's id, whatever `pad_token_id` says: positions count from after it.
 const PADDING: i64 = 1;
@@ -153,7 +154,7 @@ impl Architecture for MpNetConfig {
         let distances = "mpnet.encoder.relative_attention_bias.weight";
         Ok(Box::new(MpNet {
             stack: Stack::new(embeddings, layers, sizes),
-            distances: builder.get(distances, &[BUCKETS, sizes.heads], Init::Required)?,
+            distances: builder.get(distances, &[BUCKETS, sizes.heads], Init::Required)?.into(),
         }))
     }
 
@@ -166,11 +167,11 @@ impl Architecture for MpNetConfig {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct MpNet {
     stack: Stack,
     /// `[BUCKETS, A]`, what each head adds to a score at a distance.
-    distances: Tensor,
+    distances: Shared,
 }
 
 impl Encoder for MpNet {

@@ -9,7 +9,8 @@ use tch::Tensor;
 use super::{
     super::{
         Activation, Builder, Init, ModelError,
-        layers::{LayerNorm, by_rows, dropout, padded_to},
+        dropout::dropout,
+        layers::{LayerNorm, by_rows, padded_to},
         linear::{Kernels, Linear},
     },
     attention::{Shape, attend},
@@ -68,7 +69,7 @@ impl Sizes {
 }
 
 /// Self-attention and feed-forward layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Layer {
     projections: Projections,
     attention_output: Linear,
@@ -80,7 +81,7 @@ pub(super) struct Layer {
 }
 
 /// Query, key and value of self-attention.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Projections {
     /// As trained, each with parameters of its own.
     Apart([Linear; 3]),

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Embeddings, then layers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stack {
     embeddings: Embeddings,
     layers: Vec<Layer>,

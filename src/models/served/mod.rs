@@ -63,6 +63,11 @@ pub trait ServedModel: Classifier + Debug + Send {
     /// Operations of the matrix products of a forward pass over `batch`; 0 where nobody knows.
     fn flops(&self, batch: &TokenBatch) -> f64;
 
+    /// The same model in the same memory, to compute on another thread; `None` of one that cannot be shared.
+    fn another(&self) -> Option<Box<dyn ServedModel>> {
+        None
+    }
+
     /// An example of `length` tokens, or as many as the model takes, to measure and warm up with.
     fn made_up(&self, length: usize) -> Result<Tokens, TextError> {
         let mut tokens = self.encode(&"warm ".repeat(length), None)?;

@@ -5,9 +5,10 @@ use tch::Tensor;
 
 use super::{
     super::{Builder, ModelError, TokenBatch},
-    FewerThreads, StudentModel,
+    StudentModel,
     recurrent::{Cell, Recurrent},
 };
+use crate::threads::FewerThreads;
 use crate::traced::Traced;
 
 pub use super::recurrent::{Head, RecurrentConfig as BiLstmConfig};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{Builder, Init, ModelError, TokenBatch, layers::dropout, linear::Linear},
+    super::{Builder, Init, ModelError, TokenBatch, dropout::dropout, linear::Linear},
     StudentModel, Table,
     embedding::Embedding,
     family::{init, uniform},

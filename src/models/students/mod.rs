@@ -18,7 +18,6 @@ mod recurrent;
 mod scores;
 mod states;
 pub mod textcnn;
-mod threads;
 pub mod transformer;
 mod unrolled;
 mod words;
@@ -33,7 +32,6 @@ use crate::traced::Traced;
 pub use described::EncoderSizes;
 pub use embedding::{Channels, TUNED, Table, UNTRAINED};
 pub use family::Family;
-pub use threads::FewerThreads;
 pub use words::{WordTable, projected};
 
 /// A student's layers with their weights. Padding never changes an answer.

@@ -18,8 +18,8 @@ use super::{
     super::{ModelError, TokenBatch},
     embedding::Embedding,
     recurrent::Weights,
-    threads,
 };
+use crate::threads;
 
 /// Most that the gates of all words may take; a vocabulary of 30,000 takes 144 MB with the paper's 150
 /// units a direction and 288 MB with the original's 300.

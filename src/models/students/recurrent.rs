@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    super::{Builder, Init, ModelError, TokenBatch, layers::dropout, linear::Linear},
+    super::{Builder, Init, ModelError, TokenBatch, dropout::dropout, linear::Linear},
     StudentModel, Table,
     embedding::Embedding,
     family::{init, uniform},
@@ -17,10 +17,10 @@ use super::{
     prepared::PreparedLstm,
     scores::Scores,
     states::{last_states, maximum, reordered, reversal},
-    threads::Pair,
     unrolled::{Unrolled, Words},
     when,
 };
+use crate::threads::Pair;
 use crate::traced::{Detour, Traced};
 
 /// From the states of all tokens to `[B, C]`.

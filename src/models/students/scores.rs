@@ -7,8 +7,8 @@ use tch::{Kind, Tensor};
 use super::{
     super::{ModelError, TokenBatch, linear::Linear},
     states::maximum,
-    threads::Pair,
 };
+use crate::threads::Pair;
 
 /// Fewest tokens of a text for each class where scores are computed twice, see [`Scores::highest_trained`].
 const FEWEST_TOKENS_A_CLASS: i64 = 2;
@@ -82,6 +82,6 @@ impl Scores {
     }
 
     fn shallow_clone(&self) -> Self {
-        Self { hidden: self.hidden.shallow_clone(), output: self.output.shallow_clone() }
+        Self { hidden: self.hidden.clone(), output: self.output.clone() }
     }
 }

@@ -16,7 +16,8 @@ use std::sync::{Arc, OnceLock};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{embedding::Bags, packing::Packing, recurrent::Weights, threads::Pair};
+use super::{embedding::Bags, packing::Packing, recurrent::Weights};
+use crate::threads::Pair;
 use crate::traced::Detour;
 
 /// The threads that train a layer.

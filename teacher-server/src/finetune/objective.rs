@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 use super::config::FinetuneConfig;
 
 /// The task's loss. Class weights and label smoothing are of the single-label one alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Objective<'a> {
     labels: &'a LabelSet,
     cross_entropy: CrossEntropy,

@@ -119,13 +119,32 @@ impl<'a> PartlyFrozen<'a> {
         self.computed.get()
     }
 
-    /// `[B, C]` raw logits, with dropout of probability `p` in the layers that move.
-    pub(super) fn forward(&self, examples: &[&Tokens], p: f64) -> Result<Tensor, ModelError> {
+    /// What a forward pass over `examples` takes.
+    pub(super) fn pass(&self, examples: &[&Tokens]) -> Result<Pass, ModelError> {
         let batch = TokenBatch::new(examples, self.teacher.device())?;
-        if self.frozen == 0 {
-            return self.teacher.forward(&batch, p);
+        let hidden = if self.frozen == 0 { None } else { Some(self.hidden(examples)?) };
+        Ok(Pass { teacher: self.teacher.clone(), frozen: self.frozen, hidden, batch })
+    }
+}
+
+/// A forward pass, for any thread.
+#[derive(Debug)]
+pub(super) struct Pass {
+    teacher: Teacher,
+    frozen: usize,
+    /// What enters the layers that move, if not all of them do.
+    hidden: Option<Tensor>,
+    batch: TokenBatch,
+}
+
+impl Pass {
+    /// `[B, C]` raw logits, with dropout of probability `p` in the layers that move.
+    pub(super) fn logits(self, p: f64) -> Result<Tensor, ModelError> {
+        let Self { teacher, frozen, hidden, batch } = self;
+        match hidden {
+            None => teacher.forward(&batch, p),
+            Some(hidden) => teacher.forward_from(frozen, hidden, &batch, p),
         }
-        self.teacher.forward_from(self.frozen, self.hidden(examples)?, &batch, p)
     }
 }
 
@@ -157,6 +176,6 @@ impl Classifier for PartlyFrozen<'_> {
 
     fn predict(&self, examples: &[&Tokens]) -> Result<Vec<Vec<f32>>, ModelError> {
         let _no_grad = tch::no_grad_guard();
-        rows(&self.forward(examples, 0.0)?)
+        rows(&self.pass(examples)?.logits(0.0)?)
     }
 }

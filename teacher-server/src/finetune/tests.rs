@@ -6,6 +6,8 @@ use lectern::{
     data::LabelSet,
     models::{Classifier as _, HeadKind, Pooling, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
+    threads::Pair,
+    training::{CrossEntropy, Halves, Optimizer, OptimizerKind, Step},
 };
 use tch::{Device, Reduction, Tensor};
 
@@ -114,7 +116,7 @@ fn a_kept_prefix_changes_no_loss_and_no_gradient() {
         for budget in [usize::MAX, 0] {
             let model = PartlyFrozen::new(&teacher, frozen, &examples, budget).unwrap();
             let (loss, gradients) =
-                loss_and_gradients(&teacher, &model.forward(&examples, 0.0).unwrap());
+                loss_and_gradients(&teacher, &model.pass(&examples).unwrap().logits(0.0).unwrap());
             // The same sums over batches of other shapes: float32's last bits.
             assert!((loss - whole).abs() < 1e-6, "{trainable:?}");
             for (a, b) in gradients.iter().zip(&expected) {
@@ -122,6 +124,56 @@ fn a_kept_prefix_changes_no_loss_and_no_gradient() {
             }
         }
     }
+}
+
+/// The step of a batch of four texts, whole or cut in two, with dropout `p`.
+fn step(teacher: &Teacher, pair: &Pair, p: f64) -> Step {
+    let parameters = teacher.parameters().iter();
+    let optimizer = Optimizer::new(OptimizerKind::AdamW { weight_decay: 0.0 }, parameters);
+    let (texts, labels) = (texts(teacher), [0i64, 1, 1, 0]);
+    let half = |rows: &[usize]| {
+        let tokens: Vec<&Tokens> = rows.iter().map(|&i| &texts[i]).collect();
+        let labels: Vec<i64> = rows.iter().map(|&i| labels[i]).collect();
+        let (teacher, batch) = (teacher.clone(), TokenBatch::new(&tokens, Device::Cpu).unwrap());
+        move || {
+            let sum = CrossEntropy::new(None, 0.0, Device::Cpu)?
+                .sum(&teacher.forward(&batch, p).unwrap(), &Tensor::from_slice(&labels))?;
+            sum.f_div_scalar(4.0)
+        }
+    };
+    let part = match pair.parts() {
+        1 => Halves::Whole(half(&[0, 1, 2, 3])),
+        _ => Halves::Two([half(&[0, 2]), half(&[1, 3])]),
+    };
+    Step::sum_of_halves(&optimizer, pair, [Ok::<_, tch::TchError>(part)], (7, 0), 1e9).unwrap()
+}
+
+#[test]
+fn halves_add_up_to_the_whole() {
+    let teacher = teacher();
+    freeze(&teacher, Trainable::All, false).unwrap();
+    let whole = step(&teacher, &Pair::none(), 0.0);
+    let halves = step(&teacher, &Pair::hire(2), 0.0);
+    assert!((whole.loss - halves.loss).abs() < 1e-6);
+    assert_eq!(whole.gradients.len(), halves.gradients.len());
+    for (a, b) in whole.gradients.iter().zip(&halves.gradients) {
+        let (a, b) = (a.values().unwrap(), b.values().unwrap());
+        // The same sums in another order: float32's last bits.
+        assert!((a - b).abs().max().double_value(&[]) < 1e-6);
+    }
+}
+
+#[test]
+fn the_dropout_of_halves_is_a_function_of_seed_and_place() {
+    let teacher = teacher();
+    freeze(&teacher, Trainable::All, false).unwrap();
+    let pair = Pair::hire(2);
+    let (once, again) = (step(&teacher, &pair, 0.5), step(&teacher, &pair, 0.5));
+    assert_eq!((once.loss, once.norm), (again.loss, again.norm));
+    for (a, b) in once.gradients.iter().zip(&again.gradients) {
+        assert!(a.values().unwrap().equal(b.values().unwrap()));
+    }
+    assert_ne!(once.loss, step(&teacher, &pair, 0.0).loss);
 }
 
 #[test]
@@ -132,7 +184,7 @@ fn frozen_layers_see_each_distinct_example_once_in_all_epochs_and_evaluations() 
     let examples: Vec<&Tokens> = texts.iter().collect();
     let model = PartlyFrozen::new(&teacher, frozen, &examples, 1 << 20).unwrap();
     for _epoch in 0..3 {
-        let _logits = model.forward(&examples, 0.1).unwrap();
+        let _logits = model.pass(&examples).unwrap().logits(0.1).unwrap();
         model.predict(&examples).unwrap();
     }
     assert_eq!(model.computed(), 3);
@@ -148,6 +200,6 @@ fn what_does_not_fit_the_budget_is_computed_with_every_batch() {
     let longest = texts.iter().map(Tokens::len).max().unwrap();
     let model = PartlyFrozen::new(&teacher, frozen, &examples, longest * (32 * 4 + 16)).unwrap();
     assert_eq!(model.computed(), 1);
-    let _logits = model.forward(&examples, 0.0).unwrap();
+    let _logits = model.pass(&examples).unwrap().logits(0.0).unwrap();
     assert_eq!(model.computed(), 1 + 3);
 }

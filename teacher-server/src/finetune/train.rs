@@ -6,9 +6,11 @@ use lectern::{
     data::{Example, Splits, epoch_batches},
     models::Teacher,
     text::Tokens,
-    training::{Checkpoint, Optimizer, OptimizerKind, Schedule, Step},
+    threads::Pair,
+    training::{Checkpoint, Halves, Optimizer, OptimizerKind, Schedule, Step},
 };
 use serde_json::json;
+use tch::Device;
 use tracing::info;
 
 use super::{
@@ -27,6 +29,8 @@ pub(super) struct Training<'a> {
     model: PartlyFrozen<'a>,
     objective: Objective<'a>,
     optimizer: Optimizer,
+    /// Computes the halves of a batch.
+    pair: Pair,
     schedule: Schedule,
     checkpoint: &'a Checkpoint,
     metrics: MetricsFile,
@@ -80,6 +84,10 @@ impl<'a> Training<'a> {
             model,
             objective,
             optimizer,
+            pair: match config.device {
+                Device::Cpu => Pair::hire(config.threads as i32),
+                _ => Pair::none(),
+            },
             checkpoint,
             saved: state.step,
             state,
@@ -140,17 +148,26 @@ impl<'a> Training<'a> {
         let config = self.config;
         let train = &self.data.train;
         let weight = self.objective.weight(batches.iter().flatten().map(|&i| &train[i]));
+        let job = |batch: Vec<usize>| {
+            let tokens: Vec<&Tokens> = batch.iter().map(|&i| &self.tokens[i]).collect();
+            let examples: Vec<&Example> = batch.iter().map(|&i| &train[i]).collect();
+            let (pass, objective) = (self.model.pass(&tokens)?, self.objective.clone());
+            Ok::<_, anyhow::Error>(move || {
+                let logits = pass.logits(config.dropout)?;
+                Ok(objective.sum(&logits, &examples)?.f_div_scalar(weight)?)
+            })
+        };
         let parts = batches.iter().map(|batch| {
-            move || {
-                let tokens: Vec<&Tokens> = batch.iter().map(|&i| &self.tokens[i]).collect();
-                let examples: Vec<&Example> = batch.iter().map(|&i| &train[i]).collect();
-                let logits = self.model.forward(&tokens, config.dropout)?;
-                Ok::<_, anyhow::Error>(
-                    self.objective.sum(&logits, &examples)?.f_div_scalar(weight)?,
-                )
-            }
+            // Those of every batch are sorted by length, so that both halves are as long.
+            let half = |first| batch.iter().skip(first).step_by(2).copied().collect();
+            Ok(if self.pair.parts() == 1 || batch.len() == 1 {
+                Halves::Whole(job(batch.clone())?)
+            } else {
+                Halves::Two([job(half(0))?, job(half(1))?])
+            })
         });
-        Step::sum(&self.optimizer, parts, (config.seed, first), config.clip_norm)
+        let seed = (config.seed, first);
+        Step::sum_of_halves(&self.optimizer, &self.pair, parts, seed, config.clip_norm)
     }
 
     /// Stops before an update that would spoil the weights.

@@ -1,4 +1,4 @@
-//! The threads that own the model, one for each device. Knows tensors, not gRPC.
+//! The threads that own the model: one for each GPU, and on a CPU as many as compute. Knows tensors, not gRPC.
 
 use std::{
     fmt, io,
@@ -15,12 +15,12 @@ use tracing::debug;
 use super::{
     engine::Engine,
     jobs::Batch,
-    model::{Model, Prepared, Preparer},
+    model::{Lane, Model, Prepared, Preparer},
 };
 
 type Work = Box<dyn FnOnce(&Model) + Send>;
 
-/// The thread of one device with its model, from before there is an engine: what is measured at start-up is computed
+/// A thread with its model, from before there is an engine: what is measured at start-up is computed
 /// where batches will be, for OpenMP has threads, and MKL buffers, for every thread that ever computed.
 pub(super) struct Compute {
     work: SyncSender<Work>,
@@ -34,10 +34,12 @@ impl fmt::Debug for Compute {
 }
 
 impl Compute {
-    pub(super) fn start(model: Model, threads: usize) -> io::Result<Self> {
+    pub(super) fn start(Lane { model, threads }: Lane) -> io::Result<Self> {
         let (work, given) = sync_channel::<Work>(0);
         let run = move || {
-            // libtorch counts threads per calling thread under OpenMP.
+            // libtorch counts threads per calling thread under OpenMP, and gives a thread that never asked the number
+            // of the process when it first computes.
+            let _of_the_process = tch::get_num_threads();
             tch::set_num_threads(threads as i32);
             for work in given {
                 work(&model);

@@ -263,7 +263,8 @@ fn start(config: &ServeConfig) -> Result<Started, ServeError> {
     let reader = first.reader();
     let compute = models
         .into_iter()
-        .map(|model| Compute::start(model, config.threads))
+        .flat_map(|model| model.lanes(config.threads))
+        .map(Compute::start)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|cause| ServeError::Thread(format!("cannot start a compute thread: {cause}")))?;
     let max_batch_tokens = match config.max_batch_tokens {
@@ -285,6 +286,7 @@ fn start(config: &ServeConfig) -> Result<Started, ServeError> {
     let policy = Policy {
         max_batch_tokens: measured.max_batch_tokens,
         max_batch_examples: if config.pinned { 1 } else { usize::MAX },
+        lanes: compute.len(),
         shares: config.shares.clone(),
     };
     let engine = Arc::new(Engine::new(EngineParts {

@@ -57,6 +57,13 @@ pub(super) struct Model {
     pinned: bool,
 }
 
+/// Forward passes one after the other, and the threads of each.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) model: Model,
+    pub(super) threads: usize,
+}
+
 impl Model {
     /// Loads every member onto `device`.
     pub(super) fn load(config: &ServeConfig, device: Device) -> Result<Self, ServeError> {
@@ -74,6 +81,31 @@ impl Model {
             return Err(ServeError::NoModel);
         }
         Ok(Self { members, pinned: config.pinned })
+    }
+
+    /// What computes on a CPU's `threads`: the model once for each of them, in the same memory, and every forward
+    /// pass on a single thread. Passes beside each other wait for nobody; a pass on several threads waits after each of
+    /// its operations for the slowest of them (`docs/FORWARD.md`). On a GPU, or if a member cannot be shared, the
+    /// model once, with all threads.
+    pub(super) fn lanes(self, threads: usize) -> Vec<Lane> {
+        let others =
+            if self.is_on_gpu() { None } else { (1..threads).map(|_| self.another()).collect() };
+        match others {
+            None => vec![Lane { model: self, threads }],
+            Some(others) => {
+                let models: Vec<Self> = others;
+                models.into_iter().chain([self]).map(|model| Lane { model, threads: 1 }).collect()
+            }
+        }
+    }
+
+    fn another(&self) -> Option<Self> {
+        let member = |member: &Member| {
+            let order = member.order.clone();
+            Some(Member { model: member.model.another()?, weight: member.weight, order })
+        };
+        let members = self.members.iter().map(member).collect::<Option<_>>()?;
+        Some(Self { members, pinned: self.pinned })
     }
 
     /// What students are told.

@@ -18,13 +18,15 @@ use positions::{Distances, Reached};
 use super::{
     super::{
         Builder, Init, ModelError, TokenBatch,
-        layers::{LayerNorm, by_rows, dropout},
+        dropout::dropout,
+        layers::{LayerNorm, by_rows},
         linear::Kernels,
     },
     Architecture as _, Encoder,
     attention::{Shape, attend_heads, of_pairs},
     post_norm::{Layer, Names, Sizes},
 };
+use crate::shared::Shared;
 
 const NAMES: Names = Names {
     query: "attention.self.query_proj",
@@ -34,9 +36,9 @@ const NAMES: Names = Names {
 };
 
 /// Words, then layers that share a table of relative positions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Deberta {
-    words: Tensor,
+    words: Shared,
     norm: LayerNorm,
     positions: Positions,
     layers: Vec<Layer>,
@@ -47,12 +49,12 @@ pub(super) struct Deberta {
 }
 
 /// Relative positions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Positions {
     /// `P`, `[2 k, H]`, and its norm.
-    Trained { table: Tensor, norm: LayerNorm },
+    Trained { table: Shared, norm: LayerNorm },
     /// What each layer makes of `P`, which is the same for every input: `Q^r` and `K^r`, `[1, A, 2 k, D]` each.
-    Served(Vec<[Tensor; 2]>),
+    Served(Vec<[Shared; 2]>),
 }
 
 impl Positions {
@@ -102,7 +104,9 @@ impl Deberta {
         let sizes = config.sizes();
         let distances = Distances::new(config.buckets(), config.farthest());
         let table = |name: &str, rows| {
-            builder.get(&format!("deberta.{name}.weight"), &[rows, sizes.hidden], Init::Required)
+            builder
+                .get(&format!("deberta.{name}.weight"), &[rows, sizes.hidden], Init::Required)
+                .map(Shared::from)
         };
         let norm = |name: &str| {
             LayerNorm::new(builder, &format!("deberta.{name}"), sizes.hidden, sizes.epsilon)

@@ -15,17 +15,19 @@ use config::Reach;
 use super::{
     super::{
         Activation, Builder, Init, ModelError, TokenBatch,
-        layers::{LayerNorm, by_rows, dropout, padded_to},
+        dropout::dropout,
+        layers::{LayerNorm, by_rows, padded_to},
         linear::{Kernels, Linear},
     },
     Architecture as _, Encoder,
     attention::{Shape, attend_heads},
 };
+use crate::shared::Shared;
 
 /// Words, then layers, then a norm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ModernBert {
-    words: Tensor,
+    words: Shared,
     norm: LayerNorm,
     layers: Vec<Layer>,
     final_norm: LayerNorm,
@@ -33,7 +35,7 @@ pub(super) struct ModernBert {
     kernels: Option<Kernels>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Layer {
     /// Absent in the first layer, whose input is normalised already.
     attention_norm: Option<LayerNorm>,
@@ -195,7 +197,9 @@ impl ModernBert {
     pub(super) fn new(builder: &Builder, config: &ModernBertConfig) -> Result<Self, ModelError> {
         let (words, layers) = (config.word_table(), 0..config.facts().depth);
         Ok(Self {
-            words: builder.get(&words, &[config.vocab_size, config.hidden_size], Init::Required)?,
+            words: builder
+                .get(&words, &[config.vocab_size, config.hidden_size], Init::Required)?
+                .into(),
             norm: norm(builder, "embeddings.norm", config)?,
             layers: layers.map(|i| Layer::new(builder, config, i)).collect::<Result<_, _>>()?,
             final_norm: norm(builder, "final_norm", config)?,

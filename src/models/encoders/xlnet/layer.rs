@@ -10,26 +10,28 @@ use super::{
     super::{
         super::{
             Activation, Builder, Init, ModelError,
-            layers::{LayerNorm, dropout, padded_to},
+            dropout::dropout,
+            layers::{LayerNorm, padded_to},
             linear::{Kernels, Linear},
         },
         attention::{Shape, attend_heads, of_pairs},
     },
     XlNetConfig,
 };
+use crate::shared::Shared;
 
 /// Relative attention and feed-forward layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Layer {
     projections: Projections,
     /// `W_k,R`, `[H, A, D]`: keys of positions.
-    position_key: Tensor,
+    position_key: Shared,
     /// `u`, `v` and `b`, `[A, D]` each, added to queries when they meet content, positions and segments.
-    content_bias: Tensor,
-    position_bias: Tensor,
-    segment_bias: Tensor,
+    content_bias: Shared,
+    position_bias: Shared,
+    segment_bias: Shared,
     /// `s+` and `s-`, `[2, A, D]`: the same segment, another.
-    segments: Tensor,
+    segments: Shared,
     attention_norm: LayerNorm,
     inner: Linear,
     output: Linear,
@@ -39,10 +41,10 @@ pub(super) struct Layer {
 }
 
 /// Content's matrices.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Projections {
     /// As trained: query, key, value and output, `[H, A, D]` each.
-    Trained { parts: [Tensor; 3], output: Tensor },
+    Trained { parts: [Shared; 3], output: Shared },
     /// Query, key and value as one product.
     Served { parts: Linear, output: Linear },
 }
@@ -119,7 +121,7 @@ impl Layer {
         let width = hidden / heads;
         let name = |part: &str| format!("transformer.layer.{i}.{part}");
         let attention = |part: &str, shape: &[i64]| {
-            builder.get(&name(&format!("rel_attn.{part}")), shape, Init::Required)
+            builder.get(&name(&format!("rel_attn.{part}")), shape, Init::Required).map(Shared::from)
         };
         let matrix = |part: &str| attention(part, &[hidden, heads, width]);
         let bias = |part: &str| attention(part, &[heads, width]);

@@ -16,20 +16,19 @@ use layer::{Layer, View};
 
 use super::{
     super::{
-        Builder, Init, ModelError, TokenBatch,
-        layers::{by_rows, dropout},
-        linear::Kernels,
+        Builder, Init, ModelError, TokenBatch, dropout::dropout, layers::by_rows, linear::Kernels,
     },
     Architecture as _, Encoder,
     attention::Shape,
 };
+use crate::shared::Shared;
 
 /// Words, then layers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct XlNet {
-    words: Tensor,
+    words: Shared,
     /// `w`, `[1, 1, H]`: what the query stream begins with.
-    query: Tensor,
+    query: Shared,
     layers: Vec<Layer>,
     config: XlNetConfig,
     kernels: Option<Kernels>,
@@ -55,12 +54,10 @@ impl XlNet {
         let width = config.d_model;
         let layer = |i| Layer::new(builder, config, i);
         Ok(Self {
-            query: builder.get("transformer.mask_emb", &[1, 1, width], Init::Required)?,
-            words: builder.get(
-                &config.word_table(),
-                &[config.vocab_size, width],
-                Init::Required,
-            )?,
+            query: builder.get("transformer.mask_emb", &[1, 1, width], Init::Required)?.into(),
+            words: builder
+                .get(&config.word_table(), &[config.vocab_size, width], Init::Required)?
+                .into(),
             layers: (0..config.n_layer).map(layer).collect::<Result<_, _>>()?,
             config: config.clone(),
             kernels: None,

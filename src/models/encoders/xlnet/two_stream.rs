@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     super::{
-        super::{ModelError, Permutation, TokenBatch, layers::dropout},
+        super::{ModelError, Permutation, TokenBatch, dropout::dropout},
         Encoder as _, TwoStreams,
         attention::Shape,
     },

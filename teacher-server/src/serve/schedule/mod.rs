@@ -16,6 +16,8 @@
 //! light flow over as many batches as it has lengths, each as slow as a full one. So a flow of some dozen
 //! examples beside one with any number needs at most twice the batches that it needs alone.
 //!
+//! **Shared out.** Where batches are computed beside each other, none takes more than its part of what waits.
+//!
 //! **Bounded.** An example with `k` older ones in its flow is in one of the next `(k + 1) · 33 · N` batches,
 //! `N` being the greatest number of flows with work meanwhile, whatever the weights, as long as its quota
 //! lets it go: a flow that has led none of the last `32 · N` leads the next, the longest passed over first,
@@ -41,7 +43,7 @@ use std::{
 
 use flow::Flow;
 use round::{Batch, Round};
-use shape::{Fill, Shape};
+use shape::{Fill, Shape, enough};
 pub use share::{Share, TokensPerSecond};
 use waiting::{Arrival, Waiting};
 
@@ -52,8 +54,20 @@ pub(super) struct Policy {
     pub(super) max_batch_tokens: usize,
     /// Examples of a batch.
     pub(super) max_batch_examples: usize,
+    /// Batches that are computed beside each other.
+    pub(super) lanes: usize,
     /// By flow; the others have the default.
     pub(super) shares: HashMap<String, Share>,
+}
+
+impl Policy {
+    /// Tokens of the next batch while so many wait: at most a lane's share of them, down to what is enough, so that
+    /// no lane has nothing left to do beside one with a long batch ("guided self-scheduling", Polychronopoulos and Kuck
+    /// 1987).
+    fn batch_tokens(&self, waiting: usize) -> usize {
+        let share = if self.lanes > 1 { waiting.div_ceil(self.lanes) } else { usize::MAX };
+        share.clamp(enough(self.max_batch_tokens), self.max_batch_tokens)
+    }
 }
 
 /// What to do next.
@@ -139,13 +153,15 @@ impl<T> Schedule<T> {
             admissions: &mut self.admissions,
             now,
         };
+        let all_waiting = round.flows.iter().map(|flow| flow.waiting.tokens()).sum();
         while let Some(leader) = round.leader(self.batches) {
             // A flow is as heavy as all that it has waiting, its oldest example included.
             let waiting = round.flows[leader].waiting.tokens();
             let Some((length, item)) = round.oldest(leader, &mut wanted) else { continue };
             self.batches += 1;
             round.flows[leader].led = self.batches;
-            let Policy { max_batch_tokens, max_batch_examples, .. } = self.policy;
+            let max_batch_tokens = self.policy.batch_tokens(all_waiting);
+            let max_batch_examples = self.policy.max_batch_examples;
             let mut batch = Batch {
                 items: vec![item],
                 shape: Shape::new(length, max_batch_tokens, max_batch_examples),

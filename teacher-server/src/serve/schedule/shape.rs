@@ -6,6 +6,11 @@ use std::ops::RangeInclusive;
 /// and padding more examples into the batch would cost more than it saves.
 const ENOUGH: f64 = 0.25;
 
+/// Tokens from which a batch is full enough, of so many at most.
+pub(super) fn enough(max_tokens: usize) -> usize {
+    (max_tokens as f64 * ENOUGH) as usize
+}
+
 /// How far a batch may be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fill {
@@ -42,7 +47,7 @@ impl Shape {
     pub(super) fn joinable(&self, fill: Fill) -> Option<RangeInclusive<usize>> {
         let examples = self.examples + 1;
         let tokens = examples * self.longest;
-        let enough = (self.max_tokens as f64 * ENOUGH) as usize;
+        let enough = enough(self.max_tokens);
         if examples > self.max_examples {
             None
         } else if tokens <= enough {

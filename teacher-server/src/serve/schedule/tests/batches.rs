@@ -47,6 +47,21 @@ fn a_limit_of_one_example_gives_batches_of_one_in_order_of_arrival() {
     }
 }
 
+#[test]
+fn batches_beside_each_other_share_what_waits() {
+    let mut served = one_flow(&[10; 20], 120);
+    served.schedule.policy.lanes = 2;
+    // Half of 200 tokens, of 100, then a quarter of the budget at least.
+    for expected in [10, 5, 3, 2] {
+        assert_eq!(served.lengths().len(), expected);
+    }
+    assert_eq!(served.next(), Next::Empty);
+    // A full queue fills whole batches.
+    let mut served = one_flow(&[10; 50], 120);
+    served.schedule.policy.lanes = 2;
+    assert_eq!(served.lengths().len(), 12);
+}
+
 /// Share of padding in percent while `waiting` headlines a flow are queued, each replaced once it has
 /// been served, over 500 batches.
 fn padding_of_a_full_queue(flows: usize, waiting: usize, budget: usize) -> f64 {

@@ -37,8 +37,9 @@ impl Served {
         let names: Vec<Arc<str>> = (0..shares.len()).map(|flow| flow.to_string().into()).collect();
         let shares = names.iter().map(ToString::to_string).zip(shares.iter().copied());
         let shares: HashMap<_, _> = shares.collect();
+        let (max_batch_examples, lanes) = (usize::MAX, 1);
         let schedule =
-            Schedule::new(Policy { max_batch_tokens, max_batch_examples: usize::MAX, shares });
+            Schedule::new(Policy { max_batch_tokens, max_batch_examples, lanes, shares });
         Self { schedule, names, pushed: 0, now: Instant::now() }
     }
 

@@ -4,43 +4,56 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Two threads for two halves of a job, or the caller's alone.
 #[derive(Debug)]
-pub(super) struct Pair(Option<ThreadPool>);
+pub struct Pair(Option<ThreadPool>);
 
 impl Pair {
     /// - `threads`: of libtorch's for an operation, for both together
-    pub(super) fn hire(threads: i32) -> Self {
+    pub fn hire(threads: i32) -> Self {
         Self(if threads > 1 { hire(2, threads / 2) } else { None })
     }
 
     /// The caller's thread.
-    pub(super) const fn none() -> Self {
+    pub const fn none() -> Self {
         Self(None)
     }
 
     /// Does a job for each of two inputs, without a record of what is computed.
-    pub(super) fn both<I: Send, O: Send, E: Send>(
+    pub(crate) fn both<I: Send, O: Send, E: Send>(
         &self,
         [first, second]: [I; 2],
         job: impl Fn(I) -> Result<O, E> + Sync,
     ) -> Result<[O; 2], E> {
-        let job = |input| {
+        self.both_recorded([first, second], |input| {
             let _no_grad = tch::no_grad_guard();
             job(input)
-        };
+        })
+    }
+
+    /// The same with a record of what is computed.
+    pub(crate) fn both_recorded<I: Send, O: Send, E: Send>(
+        &self,
+        [first, second]: [I; 2],
+        job: impl Fn(I) -> Result<O, E> + Sync,
+    ) -> Result<[O; 2], E> {
         let (first, second) = match &self.0 {
             None => (job(first), job(second)),
             Some(pair) => pair.install(|| rayon::join(|| job(first), || job(second))),
         };
         Ok([first?, second?])
     }
+
+    /// In how many parts work is worth cutting: two, or one where there are no two threads.
+    pub const fn parts(&self) -> usize {
+        if self.0.is_some() { 2 } else { 1 }
+    }
 }
 
 /// Some threads, each of which may use `each` of libtorch's for an operation. `None` where none can be had.
-pub(super) fn hire(count: usize, each: i32) -> Option<ThreadPool> {
+pub(crate) fn hire(count: usize, each: i32) -> Option<ThreadPool> {
     let own = tch::get_num_threads();
     let pool = ThreadPoolBuilder::new()
         .num_threads(count)
-        .thread_name(|i| format!("student-{i}"))
+        .thread_name(|i| format!("half-{i}"))
         .start_handler(move |_| {
             // libtorch gives a thread the number that was set last, whoever set it, when the thread first asks or
             // computes, and not when it sets its own.
@@ -63,7 +76,7 @@ pub struct FewerThreads {
 impl FewerThreads {
     /// One alone, if `wanted`: threads that have nothing to do spin for milliseconds before they sleep, on cores that
     /// threads of our own would have.
-    pub(in crate::models) fn one_if(wanted: bool) -> Self {
+    pub(crate) fn one_if(wanted: bool) -> Self {
         let before = wanted.then(tch::get_num_threads);
         if wanted {
             tch::set_num_threads(1);
