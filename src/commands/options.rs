@@ -34,8 +34,8 @@ impl From<ColumnOptions> for Columns {
 /// With how many threads tensors are computed.
 #[derive(Debug, Clone, Args)]
 pub struct ThreadOptions {
-    /// Threads of one tensor operation; programs that share a machine must share its cores, too many
-    /// threads make all of them slower [default: the number of cores]
+    /// Threads that compute; programs that share a machine must share its cores, too many threads make
+    /// all of them slower [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }

@@ -43,7 +43,8 @@ pub use served::{
 };
 pub use student::{BEST_WEIGHTS, LAST_WEIGHTS, Student, StudentConfig};
 pub use students::{Family, Initial, bilstm};
-pub use teacher::{Teacher, TeacherSettings};
+pub use teacher::Teacher;
+pub use teacher_config::TeacherSettings;
 pub use weights::{INDEX_SUFFIX, WEIGHTS, read_weights, shard_names, weight_bytes, write_weights};
 
 use std::path::PathBuf;

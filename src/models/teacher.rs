@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -20,7 +19,7 @@ use super::{
     head::Head,
     linear::Kernels,
     served::{Reader, ServedModel},
-    teacher_config::{labels, settings, task},
+    teacher_config::{TeacherSettings, labels, settings, task},
     weights::{Layout, bytes, find_weights_in, write_weights},
 };
 use crate::{
@@ -31,16 +30,6 @@ use crate::{
 
 /// Changes when the same folder would be read, tokenised or computed differently.
 const PREPROCESSING_VERSION: &str = "lectern teacher 2";
-
-/// What Lectern adds to `config.json`, under the key `lectern`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TeacherSettings {
-    /// What turns hidden states into logits.
-    #[serde(flatten)]
-    pub head: HeadKind,
-    /// Longest input in tokens.
-    pub max_length: usize,
-}
 
 /// Where a teacher's parameters begin.
 #[derive(Debug, Clone, Copy)]

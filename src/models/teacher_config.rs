@@ -3,10 +3,21 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{HeadKind, ModelError, TeacherSettings, encoders::Architecture, folder::malformed};
+use super::{HeadKind, ModelError, encoders::Architecture, folder::malformed};
 use crate::data::{LabelSet, Task};
+
+/// What Lectern adds to `config.json`, under the key `lectern`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeacherSettings {
+    /// What turns hidden states into logits.
+    #[serde(flatten)]
+    pub head: HeadKind,
+    /// Longest input in tokens.
+    pub max_length: usize,
+}
 
 /// Longest input where neither the encoder nor the tokenizer has a limit.
 const UNLIMITED: usize = 512;

@@ -51,9 +51,9 @@ impl Sum {
 }
 
 /// Value and gradients of a scalar.
-fn gradients(loss: Tensor, inputs: &[Tensor]) -> Result<(f64, Vec<Gradient>), TchError> {
+fn gradients(loss: &Tensor, inputs: &[Tensor]) -> Result<(f64, Vec<Gradient>), TchError> {
     let value = loss.f_double_value(&[])?;
-    Ok((value, gradient::of(&loss, &inputs.iter().collect::<Vec<_>>())?))
+    Ok((value, gradient::of(loss, &inputs.iter().collect::<Vec<_>>())?))
 }
 
 /// Loss and gradients of one step, before it is taken.
@@ -108,7 +108,7 @@ impl Step {
             match part? {
                 Halves::Whole(job) => {
                     tch::manual_seed(seed);
-                    let (loss, gradients) = gradients(job()?, &optimizer.inputs())?;
+                    let (loss, gradients) = gradients(&job()?, &optimizer.inputs())?;
                     sum.add(optimizer, loss, gradients)?;
                 }
                 Halves::Two(jobs) => {
@@ -117,7 +117,7 @@ impl Step {
                         pair.both_recorded([(0, one), (1, two)], |(i, (job, inputs))| {
                             let mut random = ChaCha8Rng::seed_from_u64(seed as u64);
                             random.set_stream(i);
-                            Ok::<_, E>(gradients(with_random(random, job)?, &inputs)?)
+                            Ok::<_, E>(gradients(&with_random(random, job)?, &inputs)?)
                         })?;
                     for (loss, gradients) in halves {
                         sum.add(optimizer, loss, gradients)?;

@@ -14,7 +14,7 @@ use crate::threads::Pair;
 const FEWEST_TOKENS_A_CLASS: i64 = 2;
 
 /// A ReLU layer and class scores.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Scores {
     pub(super) hidden: Linear,
     pub(super) output: Linear,
@@ -70,7 +70,7 @@ impl Scores {
         let half = |start: i64, count: i64| {
             let mask = texts.mask.as_ref().map(|mask| mask.f_narrow(1, start, count));
             Ok::<_, ModelError>((
-                self.shallow_clone(),
+                self.clone(),
                 states.f_narrow(0, start, count)?,
                 mask.transpose()?,
             ))
@@ -79,9 +79,5 @@ impl Scores {
         let [(first, at), (second, later)] = pair
             .both(halves, |(scores, states, mask)| maximum(&scores.of(&states)?, mask.as_ref()))?;
         Ok(later.f_add_scalar(middle)?.f_where_self(&second.f_gt_tensor(&first)?, &at)?)
-    }
-
-    fn shallow_clone(&self) -> Self {
-        Self { hidden: self.hidden.clone(), output: self.output.clone() }
     }
 }

@@ -169,11 +169,11 @@ fn the_dropout_of_halves_is_a_function_of_seed_and_place() {
     freeze(&teacher, Trainable::All, false).unwrap();
     let pair = Pair::hire(2);
     let (once, again) = (step(&teacher, &pair, 0.5), step(&teacher, &pair, 0.5));
-    assert_eq!((once.loss, once.norm), (again.loss, again.norm));
+    assert_eq!(once.loss.to_bits(), again.loss.to_bits());
     for (a, b) in once.gradients.iter().zip(&again.gradients) {
         assert!(a.values().unwrap().equal(b.values().unwrap()));
     }
-    assert_ne!(once.loss, step(&teacher, &pair, 0.0).loss);
+    assert_ne!(once.loss.to_bits(), step(&teacher, &pair, 0.0).loss.to_bits());
 }
 
 #[test]

@@ -25,9 +25,10 @@ pub struct ServeConfig {
     pub listen: String,
     /// Where to answer HTTP: `/metrics` for Prometheus.
     pub http: Option<String>,
-    /// Where the teacher computes: a copy of it and a thread for each.
+    /// Where the teacher computes: a copy of it for each.
     pub devices: Vec<tch::Device>,
-    /// Threads of one forward pass.
+    /// Threads that compute on a CPU: forward passes beside each other, each on one of them, or, where a model cannot be shared
+    /// by threads, the threads of one pass.
     pub threads: usize,
     /// What the teacher computes with.
     pub arithmetic: Arithmetic,

@@ -238,8 +238,8 @@ struct Started {
     measured: Measured,
 }
 
-/// Loads the teacher onto every device, opens the store, measures, and starts the compute threads. The
-/// forward passes of measuring also find a teacher that cannot compute before students come.
+/// Loads the teacher onto every device, opens the store, measures one lane, and starts all. The forward
+/// passes of measuring also find a teacher that cannot compute before students come.
 fn start(config: &ServeConfig) -> Result<Started, ServeError> {
     tch::set_num_threads(config.threads as i32);
     let load = |device: &tch::Device| Model::load(config, *device);
