@@ -2,7 +2,8 @@
 //!
 //! Modules in the order the data takes: [`hub`] finds models, [`data`] reads examples, [`augmentation`] varies them, [`text`] makes
 //! tokens of them, [`models`] logits of tokens, [`pretraining`] hides some of these, [`wire`] carries logits between machines,
-//! [`training`] learns from them by gradients through [`traced`] values and [`metrics`] says how well.
+//! [`training`] learns from them by gradients through [`traced`] values, some of it on [`threads`] of its own, and [`metrics`] says
+//! how well.
 
 pub mod augmentation;
 pub mod commands;
