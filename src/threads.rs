@@ -42,9 +42,9 @@ impl Pair {
         Ok([first?, second?])
     }
 
-    /// In how many parts work is worth cutting: two, or one where there are no two threads.
-    pub const fn parts(&self) -> usize {
-        if self.0.is_some() { 2 } else { 1 }
+    /// Whether there are two threads.
+    pub(crate) const fn is_two(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -55,16 +55,22 @@ pub(crate) fn hire(count: usize, each: i32) -> Option<ThreadPool> {
         .num_threads(count)
         .thread_name(|i| format!("half-{i}"))
         .start_handler(move |_| {
-            // libtorch gives a thread the number that was set last, whoever set it, when the thread first asks or
-            // computes, and not when it sets its own.
-            let _last = tch::get_num_threads();
-            tch::set_num_threads(each);
+            allow(each);
         })
         .build();
     let pool = pool.ok()?;
     pool.broadcast(|_| ());
     tch::set_num_threads(own);
     Some(pool)
+}
+
+/// Lets a new thread use so many of libtorch's for an operation, which OpenMP counts for each calling thread.
+///
+/// libtorch gives a thread the number that was set last, whoever set it, when the thread first asks or computes, and not
+/// when it sets its own: so it asks first.
+pub fn allow(threads: i32) {
+    let _last = tch::get_num_threads();
+    tch::set_num_threads(threads);
 }
 
 /// While it lives, the calling thread has fewer of libtorch's threads.

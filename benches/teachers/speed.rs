@@ -6,7 +6,7 @@ use std::{path::Path, time::Instant};
 use anyhow::Result;
 use lectern::{
     data::{LabelSet, epoch_batches},
-    models::{HeadKind, ModelError, Pooling, Teacher, TeacherSettings, TokenBatch},
+    models::{HeadKind, Pooling, Teacher, TeacherSettings, TokenBatch},
     text::Tokens,
     threads::Pair,
     training::{CrossEntropy, Halves, Optimizer, OptimizerKind, Step},
@@ -93,20 +93,19 @@ impl Ours {
             let batch = &self.batches[self.next % self.batches.len()];
             self.next += 1;
             let examples = batch.len() as f64;
-            let half = |first: usize| {
-                let rows: Vec<usize> = batch.iter().skip(first).step_by(2).copied().collect();
+            let job = |rows: Vec<usize>| {
                 let tokens: Vec<_> = rows.iter().map(|&i| &self.tokens[i]).collect();
                 let labels: Vec<i64> = rows.iter().map(|&i| self.rows[i].label as i64).collect();
                 let (teacher, tokens) =
                     (self.teacher.clone(), TokenBatch::new(&tokens, Device::Cpu)?);
-                Ok::<_, ModelError>(move || {
+                Ok::<_, anyhow::Error>(move || {
                     let labels = Tensor::f_from_slice(&labels)?;
                     let sum = CrossEntropy::new(None, 0.0, Device::Cpu)?
                         .sum(&teacher.forward(&tokens, DROPOUT)?, &labels)?;
                     Ok::<_, anyhow::Error>(sum.f_div_scalar(examples)?)
                 })
             };
-            let parts = [Ok::<_, anyhow::Error>(Halves::Two([half(0)?, half(1)?]))];
+            let parts = [Halves::of(&self.pair, batch, job)];
             let seed = (1, self.next);
             let step = Step::sum_of_halves(&self.optimizer, &self.pair, parts, seed, 1.0)?;
             self.optimizer.step(&step.gradients, LR)?;

@@ -21,6 +21,23 @@ pub enum Halves<J> {
     Two([J; 2]),
 }
 
+impl<J> Halves<J> {
+    /// Every second example of `batch` and the others, which are as long in a batch sorted by length; all of it where
+    /// there are no two threads or examples. `job` makes the job of some of them.
+    pub fn of<E>(
+        pair: &Pair,
+        batch: &[usize],
+        job: impl Fn(Vec<usize>) -> Result<J, E>,
+    ) -> Result<Self, E> {
+        let half = |first| job(batch.iter().skip(first).step_by(2).copied().collect());
+        Ok(if pair.is_two() && batch.len() > 1 {
+            Self::Two([half(0)?, half(1)?])
+        } else {
+            Self::Whole(job(batch.to_vec())?)
+        })
+    }
+}
+
 /// Losses and gradients so far.
 #[derive(Debug, Default)]
 struct Sum {
@@ -41,6 +58,19 @@ impl Sum {
             Some(sum) => optimizer.sum(sum, more)?,
         });
         Ok(())
+    }
+
+    /// A part made here, with libtorch's generator seeded for it.
+    fn add_one<L: Into<Traced>, E: From<TchError>>(
+        &mut self,
+        optimizer: &Optimizer,
+        part: impl FnOnce() -> Result<L, E>,
+        seed: i64,
+    ) -> Result<(), E> {
+        tch::manual_seed(seed);
+        let part = part()?.into();
+        let loss = part.value.f_double_value(&[])?;
+        Ok(self.add(optimizer, loss, optimizer.gradients(part)?)?)
     }
 
     fn clipped(self, max_norm: f64) -> Result<Step, TchError> {
@@ -79,10 +109,7 @@ impl Step {
     ) -> Result<Self, E> {
         let mut sum = Sum::default();
         for (i, part) in parts.into_iter().enumerate() {
-            tch::manual_seed(step_seed(seed, first + i));
-            let part = part()?.into();
-            let loss = part.value.f_double_value(&[])?;
-            sum.add(optimizer, loss, optimizer.gradients(part)?)?;
+            sum.add_one(optimizer, part, step_seed(seed, first + i))?;
         }
         Ok(sum.clipped(max_norm)?)
     }
@@ -106,11 +133,7 @@ impl Step {
         for (i, part) in parts.into_iter().enumerate() {
             let seed = step_seed(seed, first + i);
             match part? {
-                Halves::Whole(job) => {
-                    tch::manual_seed(seed);
-                    let (loss, gradients) = gradients(&job()?, &optimizer.inputs())?;
-                    sum.add(optimizer, loss, gradients)?;
-                }
+                Halves::Whole(job) => sum.add_one(optimizer, job, seed)?,
                 Halves::Two(jobs) => {
                     let [one, two] = jobs.map(|job| (job, optimizer.inputs()));
                     let halves =

@@ -9,7 +9,7 @@ use lectern::{
     threads::Pair,
     training::{CrossEntropy, Halves, Optimizer, OptimizerKind, Step},
 };
-use tch::{Device, Reduction, Tensor};
+use tch::{Device, Reduction, TchError, Tensor};
 
 use super::{
     config::Trainable,
@@ -131,21 +131,18 @@ fn step(teacher: &Teacher, pair: &Pair, p: f64) -> Step {
     let parameters = teacher.parameters().iter();
     let optimizer = Optimizer::new(OptimizerKind::AdamW { weight_decay: 0.0 }, parameters);
     let (texts, labels) = (texts(teacher), [0i64, 1, 1, 0]);
-    let half = |rows: &[usize]| {
+    let job = |rows: Vec<usize>| {
         let tokens: Vec<&Tokens> = rows.iter().map(|&i| &texts[i]).collect();
         let labels: Vec<i64> = rows.iter().map(|&i| labels[i]).collect();
         let (teacher, batch) = (teacher.clone(), TokenBatch::new(&tokens, Device::Cpu).unwrap());
-        move || {
+        Ok::<_, TchError>(move || {
             let sum = CrossEntropy::new(None, 0.0, Device::Cpu)?
                 .sum(&teacher.forward(&batch, p).unwrap(), &Tensor::from_slice(&labels))?;
             sum.f_div_scalar(4.0)
-        }
+        })
     };
-    let part = match pair.parts() {
-        1 => Halves::Whole(half(&[0, 1, 2, 3])),
-        _ => Halves::Two([half(&[0, 2]), half(&[1, 3])]),
-    };
-    Step::sum_of_halves(&optimizer, pair, [Ok::<_, tch::TchError>(part)], (7, 0), 1e9).unwrap()
+    let part = Halves::of(pair, &[0, 1, 2, 3], job);
+    Step::sum_of_halves(&optimizer, pair, [part], (7, 0), 1e9).unwrap()
 }
 
 #[test]

@@ -157,15 +157,7 @@ impl<'a> Training<'a> {
                 Ok(objective.sum(&logits, &examples)?.f_div_scalar(weight)?)
             })
         };
-        let parts = batches.iter().map(|batch| {
-            // Those of every batch are sorted by length, so that both halves are as long.
-            let half = |first| batch.iter().skip(first).step_by(2).copied().collect();
-            Ok(if self.pair.parts() == 1 || batch.len() == 1 {
-                Halves::Whole(job(batch.clone())?)
-            } else {
-                Halves::Two([job(half(0))?, job(half(1))?])
-            })
-        });
+        let parts = batches.iter().map(|batch| Halves::of(&self.pair, batch, job));
         let seed = (config.seed, first);
         Step::sum_of_halves(&self.optimizer, &self.pair, parts, seed, config.clip_norm)
     }

@@ -9,7 +9,7 @@ use std::{
     thread::{self, Builder, JoinHandle},
 };
 
-use lectern::models::ModelError;
+use lectern::{models::ModelError, threads::allow};
 use tracing::debug;
 
 use super::{
@@ -37,10 +37,7 @@ impl Compute {
     pub(super) fn start(Lane { model, threads }: Lane) -> io::Result<Self> {
         let (work, given) = sync_channel::<Work>(0);
         let run = move || {
-            // libtorch counts threads per calling thread under OpenMP, and gives a thread that never asked the number
-            // of the process when it first computes.
-            let _of_the_process = tch::get_num_threads();
-            tch::set_num_threads(threads as i32);
+            allow(threads as i32);
             for work in given {
                 work(&model);
             }

@@ -160,7 +160,7 @@ fn work(page: &mut Page<'_>, engine: &Engine, measured: Measured) -> Result<(), 
     page.counter("forward_flops", "Operations of matrix products", totals.flops)?;
     let help = "Operations a second of plain matrix products, measured at start-up";
     page.gauge("peak_flops", help, measured.peak_flops)?;
-    let help = "Operations a second while computing, of the measured peak";
+    let help = "Operations a second of a forward pass, of the peak measured on its threads";
     page.gauge("share_of_peak", help, totals.share_of_peak(measured.peak_flops))?;
     let help = "Stored rows computed again to be compared";
     page.counter("verified_rows", help, totals.verified as f64)?;

@@ -38,8 +38,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
 
 pub use config::{ServeConfig, ServeError};

@@ -302,3 +302,31 @@ impl Reader {
         self.0.iter().map(|member| member.read(text, pair)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lectern::models::TorchScriptFiles;
+
+    use super::*;
+
+    fn lanes(files: ModelFiles) -> Vec<usize> {
+        let models = vec![ModelSource { files, weight: 1.0 }];
+        let config = ServeConfig { models, ..ServeConfig::new(Path::new("")) };
+        let lanes = Model::load(&config, Device::Cpu).unwrap().lanes(3);
+        lanes.iter().map(|lane| lane.threads).collect()
+    }
+
+    #[test]
+    fn each_thread_has_a_pass_of_its_own_where_a_model_can_be_shared() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+        let folder = fixtures.join("bert/with_pooler");
+        assert_eq!(lanes(folder.as_path().into()), [1, 1, 1]);
+        let module = TorchScriptFiles {
+            module: fixtures.join("torchscript/bert.pt"),
+            tokenizer: folder,
+            labels: fixtures.join("torchscript/labels.txt"),
+            max_length: None,
+        };
+        assert_eq!(lanes(ModelFiles::TorchScript(module)), [3]);
+    }
+}

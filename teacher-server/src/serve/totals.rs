@@ -52,7 +52,8 @@ impl Totals {
         1.0 - self.tokens as f64 / self.padded_tokens.max(1) as f64
     }
 
-    /// Operations a second while a device computed, of its measured peak `peak_flops`.
+    /// Operations a second of a forward pass, of the peak `peak_flops` measured on its threads; passes beside each other
+    /// count one by one.
     pub fn share_of_peak(&self, peak_flops: f64) -> f64 {
         self.flops / (self.computing.as_secs_f64() * peak_flops).max(1.0)
     }

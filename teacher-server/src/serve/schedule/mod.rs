@@ -16,7 +16,8 @@
 //! light flow over as many batches as it has lengths, each as slow as a full one. So a flow of some dozen
 //! examples beside one with any number needs at most twice the batches that it needs alone.
 //!
-//! **Shared out.** Where batches are computed beside each other, none takes more than its part of what waits.
+//! **Shared out.** Where batches are computed beside each other, none takes more than its part of what waits, once it is
+//! full enough.
 //!
 //! **Bounded.** An example with `k` older ones in its flow is in one of the next `(k + 1) · 33 · N` batches,
 //! `N` being the greatest number of flows with work meanwhile, whatever the weights, as long as its quota
@@ -43,7 +44,7 @@ use std::{
 
 use flow::Flow;
 use round::{Batch, Round};
-use shape::{Fill, Shape, enough};
+use shape::{Fill, Shape};
 pub use share::{Share, TokensPerSecond};
 use waiting::{Arrival, Waiting};
 
@@ -61,12 +62,10 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Tokens of the next batch while so many wait: at most a lane's share of them, down to what is enough, so that
-    /// no lane has nothing left to do beside one with a long batch ("guided self-scheduling", Polychronopoulos and Kuck
-    /// 1987).
-    fn batch_tokens(&self, waiting: usize) -> usize {
-        let share = if self.lanes > 1 { waiting.div_ceil(self.lanes) } else { usize::MAX };
-        share.clamp(enough(self.max_batch_tokens), self.max_batch_tokens)
+    /// A lane's part of so many waiting tokens. Where no batch takes more, no lane has nothing left to do beside one with a
+    /// long batch ("guided self-scheduling", Polychronopoulos and Kuck 1987).
+    fn part(&self, waiting: usize) -> usize {
+        if self.lanes > 1 { waiting.div_ceil(self.lanes) } else { usize::MAX }
     }
 }
 
@@ -160,11 +159,11 @@ impl<T> Schedule<T> {
             let Some((length, item)) = round.oldest(leader, &mut wanted) else { continue };
             self.batches += 1;
             round.flows[leader].led = self.batches;
-            let max_batch_tokens = self.policy.batch_tokens(all_waiting);
-            let max_batch_examples = self.policy.max_batch_examples;
+            let Policy { max_batch_tokens, max_batch_examples, .. } = self.policy;
+            let shape = Shape::new(length, max_batch_tokens, max_batch_examples);
             let mut batch = Batch {
                 items: vec![item],
-                shape: Shape::new(length, max_batch_tokens, max_batch_examples),
+                shape: shape.up_to(self.policy.part(all_waiting)),
                 leader,
             };
             round.fill(&mut batch, waiting, &mut wanted);

@@ -6,11 +6,6 @@ use std::ops::RangeInclusive;
 /// and padding more examples into the batch would cost more than it saves.
 const ENOUGH: f64 = 0.25;
 
-/// Tokens from which a batch is full enough, of so many at most.
-pub(super) fn enough(max_tokens: usize) -> usize {
-    (max_tokens as f64 * ENOUGH) as usize
-}
-
 /// How far a batch may be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fill {
@@ -24,6 +19,7 @@ pub(super) enum Fill {
 /// and its longest join, which pad nothing more.
 #[derive(Debug)]
 pub(super) struct Shape {
+    enough: usize,
     max_tokens: usize,
     max_examples: usize,
     examples: usize,
@@ -35,7 +31,20 @@ pub(super) struct Shape {
 impl Shape {
     /// A batch of one example, which may exceed `max_tokens` and then stays alone.
     pub(super) fn new(leader: usize, max_tokens: usize, max_examples: usize) -> Self {
-        Self { max_tokens, max_examples, examples: 1, leader, shortest: leader, longest: leader }
+        Self {
+            enough: (max_tokens as f64 * ENOUGH) as usize,
+            max_tokens,
+            max_examples,
+            examples: 1,
+            leader,
+            shortest: leader,
+            longest: leader,
+        }
+    }
+
+    /// Of at most so many tokens, but still of enough.
+    pub(super) fn up_to(self, tokens: usize) -> Self {
+        Self { max_tokens: self.max_tokens.min(tokens.max(self.enough)), ..self }
     }
 
     /// The length that the others should be near to.
@@ -47,7 +56,7 @@ impl Shape {
     pub(super) fn joinable(&self, fill: Fill) -> Option<RangeInclusive<usize>> {
         let examples = self.examples + 1;
         let tokens = examples * self.longest;
-        let enough = enough(self.max_tokens);
+        let enough = self.enough;
         if examples > self.max_examples {
             None
         } else if tokens <= enough {
