@@ -16,6 +16,8 @@ mod operators;
 pub mod pretraining;
 mod shared;
 mod tensor_file;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod threads;
 pub mod traced;

@@ -1,8 +1,9 @@
 //! What benches share: medians, the machine's peak, and the file of measures.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Instant};
 
 use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
 
 /// The middle value; of an even number of values the mean of the two.
 pub(crate) fn median(values: &[f64]) -> f64 {
@@ -43,12 +44,20 @@ pub(crate) fn cores() -> usize {
 
 /// Floating-point operations a second of a large float32 matrix product, the roof of every model here.
 pub(crate) fn peak_flops() -> f64 {
-    let a = tch::Tensor::rand([1024, 1024], (tch::Kind::Float, tch::Device::Cpu));
+    peak_flops_of(Device::Cpu, Kind::Float)
+}
+
+/// The same elsewhere, or of other numbers.
+pub(crate) fn peak_flops_of(device: Device, kind: Kind) -> f64 {
+    // Milliseconds of work on either.
+    let side = if device.is_cuda() { 8192 } else { 1024 };
+    let a = Tensor::rand([side, side], (Kind::Float, device)).to_kind(kind);
     let rates: Vec<f64> = (0..8)
         .map(|_| {
-            let start = std::time::Instant::now();
-            let _product = a.matmul(&a);
-            2.0 * 1024f64.powi(3) / start.elapsed().as_secs_f64()
+            let start = Instant::now();
+            // Reading a value waits for a GPU to finish.
+            let _last = a.matmul(&a).double_value(&[side - 1, side - 1]);
+            2.0 * (side as f64).powi(3) / start.elapsed().as_secs_f64()
         })
         .collect();
     median(&rates)

@@ -1,14 +1,16 @@
 //! A server with nothing stored and eight students against PyTorch's own loop over length-sorted
-//! batches: same weights, same headlines' lengths, same threads, alternately.
+//! batches: same weights, same headlines' lengths, same threads or GPU, alternately.
 
 use std::fs;
 
 use anyhow::Result;
+use lectern::commands::parse_device;
 use serde_json::Value;
+use tch::Kind;
 
 use crate::{
     Bench,
-    common::{folder, median, peak_flops},
+    common::{folder, median, peak_flops_of},
     headlines::Headlines,
     machine::flops_per_headline,
     measures::{at_least, at_most, median_ratio, plain},
@@ -19,19 +21,80 @@ use crate::{
 };
 
 const STUDENTS: usize = 8;
-/// In one turn.
-const HEADLINES: usize = 768;
 
-/// A server of one arithmetic and what it reached.
-struct Side {
+/// What is compared on a kind of device.
+struct Setting {
+    /// Headlines of one turn.
+    headlines: usize,
+    /// Names of PyTorch's loops and what they compute with.
+    loops: &'static [(&'static str, &'static str)],
+    servers: &'static [Goal],
+}
+
+/// A server of one arithmetic, and how many times as fast as one of the loops it is to be.
+struct Goal {
     metric: &'static str,
+    arithmetic: &'static str,
+    /// Type of the products whose peak it is held against.
+    peak: Kind,
     target: f64,
+    of: &'static str,
+}
+
+const ON_CPU: Setting = Setting {
+    headlines: 768,
+    loops: &[("pytorch_sorted", "float32")],
+    servers: &[
+        Goal {
+            metric: "cold",
+            arithmetic: "float32",
+            peak: Kind::Float,
+            target: 1.0,
+            of: "pytorch_sorted",
+        },
+        Goal {
+            metric: "cold_int8",
+            arithmetic: "int8",
+            peak: Kind::Float,
+            target: 2.3,
+            of: "pytorch_sorted",
+        },
+    ],
+};
+
+const ON_GPU: Setting = Setting {
+    headlines: 1 << 16,
+    loops: &[("pytorch_sorted", "float32"), ("pytorch_sorted_float16", "float16")],
+    servers: &[
+        Goal {
+            metric: "cold",
+            arithmetic: "float32",
+            peak: Kind::Float,
+            target: 1.0,
+            of: "pytorch_sorted",
+        },
+        Goal {
+            metric: "cold_float16",
+            arithmetic: "float16",
+            peak: Kind::Half,
+            target: 1.0,
+            of: "pytorch_sorted_float16",
+        },
+    ],
+};
+
+/// A server and what it reached.
+struct Side {
+    goal: &'static Goal,
     server: Server,
     rates: Vec<f64>,
+    /// Headlines a second at the peak of matrix products.
+    peaks: Vec<f64>,
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
-    let n = bench.few(HEADLINES);
+    let setting = if bench.device == "cpu" { &ON_CPU } else { &ON_GPU };
+    let n = bench.few(setting.headlines);
     let model = BERT_BASE.folder()?;
     let mut headlines = Headlines::fresh();
     let file = folder().join("headlines.txt");
@@ -39,23 +102,24 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
 
     // Nothing computes while another is measured: a server without work and a peer that was not asked
     // sleep.
+    let loops = setting.loops.iter();
+    let loops = loops.map(|(name, arithmetic)| PeerSpec::pytorch(name, &bench.device, arithmetic));
     let mut peers = Vec::new();
-    for spec in [PeerSpec::pytorch()?].iter().chain(&bench.peers) {
+    for spec in loops.collect::<Result<Vec<_>>>()?.iter().chain(&bench.peers) {
         let peer = Peer::start(spec, &model, &file, bench.threads)?;
         println!("{}: {}", peer.name, peer.description);
         peers.push((peer, Vec::new()));
     }
-    let task = Task::cold(model, bench.threads);
+    let task = Task { device: bench.device.clone(), ..Task::cold(model, bench.threads) };
     let mut sides = Vec::new();
-    for (metric, target, arithmetic) in [("cold", 1.0, "float32"), ("cold_int8", 2.3, "int8")] {
-        let task = Task { arithmetic: arithmetic.to_owned(), ..task.clone() };
-        sides.push(Side { metric, target, server: Server::start(&task)?, rates: Vec::new() });
+    for goal in setting.servers {
+        let task = Task { arithmetic: goal.arithmetic.to_owned(), ..task.clone() };
+        let server = Server::start(&task)?;
+        sides.push(Side { goal, server, rates: Vec::new(), peaks: Vec::new() });
     }
 
-    let mut peaks = Vec::new();
+    let device = parse_device(&bench.device).map_err(anyhow::Error::msg)?;
     for turn in 0..=bench.turns {
-        // The machine's speed changes from minute to minute, so its peak takes part in the turns.
-        peaks.extend((turn > 0).then(|| peak_flops() / flops_per_headline(BERT_BASE)));
         for (peer, rates) in &mut peers {
             let rate = peer.turn(|| deal(&headlines.take(n), STUDENTS))?;
             // The first turn warms up.
@@ -65,6 +129,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
             let students = deal(&headlines.take(n), STUDENTS);
             let taken = label(side.server.url(), side.server.fingerprint(), students)?;
             side.rates.extend((turn > 0).then_some(n as f64 / taken.as_secs_f64()));
+            // The machine's speed changes from minute to minute, so its peak takes part in the turns.
+            let peak = || peak_flops_of(device, side.goal.peak) / flops_per_headline(BERT_BASE);
+            side.peaks.extend((turn > 0).then(peak));
         }
     }
 
@@ -78,14 +145,13 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
         ));
     }
     for side in sides {
-        let Side { metric, target, server, rates } = side;
+        let Side { goal: Goal { metric, target, of, .. }, server, rates, peaks } = side;
         println!("{metric} examples/s {rates:.1?}");
         for (peer, theirs) in &peers {
             let name = format!("{metric}_vs_{}", peer.name);
             let ratio = median_ratio(&rates, theirs);
-            let is_goal = peer.name == "pytorch_sorted";
-            measures.push(if is_goal {
-                at_least(&name, ratio, "ratio", target)
+            measures.push(if peer.name == *of {
+                at_least(&name, ratio, "ratio", *target)
             } else {
                 plain(&name, ratio, "ratio")
             });

@@ -60,6 +60,10 @@ struct Args {
     /// contract and has the model in target/bench/models.
     #[arg(long, value_name = "NAME=COMMAND")]
     peer: Vec<PeerSpec>,
+    /// Where `cold` computes: `cpu` or `cuda:N`. All other sections are about the server around the model and
+    /// stay on the CPU
+    #[arg(long, default_value = "cpu")]
+    device: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,6 +91,8 @@ struct Bench {
     turns: usize,
     quick: bool,
     peers: Vec<PeerSpec>,
+    /// Where `cold` computes.
+    device: String,
 }
 
 fn main() -> Result<()> {
@@ -103,7 +109,8 @@ fn main() -> Result<()> {
     tch::set_num_threads(threads as i32);
     machine::print(threads, common::peak_flops());
     let turns = if args.sections.quick { 1 } else { 5 };
-    let bench = Bench { threads, turns, quick: args.sections.quick, peers: args.peer };
+    let quick = args.sections.quick;
+    let bench = Bench { threads, turns, quick, peers: args.peer, device: args.device };
     let measures = args.sections.run(|section| section.run(&bench))?;
     common::write("serving", &measures)
 }

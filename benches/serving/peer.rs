@@ -43,13 +43,14 @@ impl FromStr for PeerSpec {
 }
 
 impl PeerSpec {
-    /// PyTorch over length-sorted batches, with the interpreter in `LECTERN_BENCH_PYTHON`.
-    pub(crate) fn pytorch() -> Result<Self> {
+    /// PyTorch over length-sorted batches, with the interpreter in `LECTERN_BENCH_PYTHON`; `name`d in the measures.
+    pub(crate) fn pytorch(name: &str, device: &str, arithmetic: &str) -> Result<Self> {
         let python = std::env::var("LECTERN_BENCH_PYTHON")
             .context("set LECTERN_BENCH_PYTHON, or run `cargo xtask bench serving`")?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pytorch_sorted.py");
-        let place = Place::Command(format!("'{python}' '{script}'"));
-        Ok(Self { name: "pytorch_sorted".to_owned(), place })
+        let flags = format!("--device {device} --dtype {arithmetic}");
+        let place = Place::Command(format!("'{python}' '{script}' {flags}"));
+        Ok(Self { name: name.to_owned(), place })
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use lectern::{models::Arithmetic, wire::Fingerprint};
+use lectern::{commands::parse_device, models::Arithmetic, wire::Fingerprint};
 use serde::{Deserialize, Serialize};
 use student_trainer::labels::{TeacherUrl, describe};
 use teacher_server::{
@@ -28,6 +28,8 @@ pub(crate) const ROLE: &str = "be-a-server";
 pub(crate) struct Task {
     pub(crate) model: PathBuf,
     pub(crate) threads: usize,
+    /// Where it computes, as `--device` names it.
+    pub(crate) device: String,
     /// What it computes with, as `--dtype` names it.
     pub(crate) arithmetic: String,
     /// Budget of the memory tier.
@@ -44,8 +46,9 @@ impl Task {
     /// Serves `model` with nothing stored.
     pub(crate) fn cold(model: PathBuf, threads: usize) -> Self {
         let arithmetic = Arithmetic::Float32.to_string();
+        let device = "cpu".to_owned();
         let (rows, max_batch_tokens, core) = (None, None, None);
-        Self { model, threads, arithmetic, store_bytes: 0, rows, max_batch_tokens, core }
+        Self { model, threads, device, arithmetic, store_bytes: 0, rows, max_batch_tokens, core }
     }
 }
 
@@ -102,6 +105,7 @@ pub(crate) fn serve(task: &str) -> Result<()> {
     let task: Task = serde_json::from_str(task)?;
     let config = ServeConfig {
         threads: task.threads,
+        devices: vec![parse_device(&task.device).map_err(anyhow::Error::msg)?],
         arithmetic: task.arithmetic.parse()?,
         max_batch_tokens: task.max_batch_tokens,
         store: StoreConfig {

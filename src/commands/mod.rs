@@ -17,7 +17,8 @@ pub use evaluate::{Evaluation, evaluate_model, judge, write_report};
 pub use exit::{Usage, run};
 pub use metrics_file::MetricsFile;
 pub use options::{
-    ColumnOptions, ComputeOptions, EvaluateOptions, PredictOptions, ThreadOptions, parse_device,
+    ColumnOptions, ComputeOptions, DEVICE_VARIABLE, EvaluateOptions, PredictOptions, ThreadOptions,
+    parse_device,
 };
 pub use output::{CHECKPOINT, check_free, check_output, claim_folder};
 pub use predict::{Workers, predict_with};

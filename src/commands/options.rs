@@ -55,7 +55,7 @@ pub struct ComputeOptions {
     #[command(flatten)]
     threads: ThreadOptions,
     /// `cpu` or `cuda:N`
-    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    #[arg(long, env = DEVICE_VARIABLE, default_value = "cpu", value_parser = parse_device)]
     pub device: Device,
 }
 
@@ -71,6 +71,9 @@ impl ComputeOptions {
     }
 }
 
+/// What names the device where no flag does.
+pub const DEVICE_VARIABLE: &str = "LECTERN_DEVICE";
+
 /// `cpu`, `cuda` or `cuda:N`, where libtorch has it.
 pub fn parse_device(name: &str) -> Result<Device, String> {
     let device = match name {
@@ -83,9 +86,10 @@ pub fn parse_device(name: &str) -> Result<Device, String> {
     };
     let found = tch::Cuda::device_count();
     match device {
-        Device::Cuda(index) if index as i64 >= found => {
-            Err(format!("libtorch sees {found} CUDA devices; is this the CUDA libtorch?"))
-        }
+        Device::Cuda(index) if index as i64 >= found => Err(format!(
+            "libtorch sees {found} CUDA devices; a build with `cargo xtask libtorch --cuda` has CUDA, and \
+                 nvidia-smi shows the driver's devices"
+        )),
         device => Ok(device),
     }
 }

@@ -60,6 +60,6 @@ impl TokenBatch {
     /// Pads further than needed, as an original that pads to a fixed length does.
     pub(super) fn padded(examples: &[&Tokens], width: usize) -> Result<Self, ModelError> {
         let lengths: Vec<usize> = examples.iter().map(|e| e.len()).collect();
-        Self::padded_to(examples, lengths, width, Device::Cpu)
+        Self::padded_to(examples, lengths, width, crate::testing::device())
     }
 }

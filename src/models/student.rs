@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 
 use super::{
     Builder, Classifier, Family, Initial, ModelError, Parameters, TokenBatch,
+    classifier::GPU_BATCH_TOKENS,
     folder::{malformed, read_json, write_text},
     students::StudentModel,
     weights::{read_weights, write_weights},
@@ -182,6 +183,7 @@ impl Classifier for Student {
     /// Each step of a recurrence has work for one token of each example only; there must be many of them.
     fn batch_tokens(&self) -> usize {
         match self.config.family {
+            _ if self.device().is_cuda() => GPU_BATCH_TOKENS,
             Family::Transformer(_) => 512,
             _ => 4096,
         }

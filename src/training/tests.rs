@@ -5,12 +5,13 @@ mod checkpoints;
 mod losses;
 
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{ClassWeights, CrossEntropy, Gradient, Optimizer, OptimizerKind, clip_by_norm};
+use crate::testing::{device, tensor_of};
 
 fn tensor(rows: &[Vec<f64>]) -> Tensor {
-    Tensor::from_slice(&rows.concat()).view([rows.len() as i64, rows[0].len() as i64])
+    tensor_of(&rows.concat()).view([rows.len() as i64, rows[0].len() as i64])
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -70,14 +71,14 @@ fn every_optimizer_takes_the_steps_of_pytorch() {
 
 #[test]
 fn a_running_average_changes_places_with_the_weights_and_back() {
-    let p = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let p = Tensor::zeros([1], (Kind::Float, device())).set_requires_grad(true);
     let kind = OptimizerKind::Sgd { momentum: 0.0 };
     let mut optimizer = Optimizer::new(kind, std::iter::once(("p", &p))).with_average(0.99);
     let value = || p.double_value(&[0]);
     optimizer.swap_average().unwrap();
     for _ in 0..16 {
         // After n steps p is n.
-        let gradient = Gradient::Dense(-Tensor::ones([1], (Kind::Float, Device::Cpu)));
+        let gradient = Gradient::Dense(-Tensor::ones([1], (Kind::Float, device())));
         optimizer.step(&[gradient], 1.0).unwrap();
     }
     optimizer.swap_average().unwrap();
@@ -97,7 +98,7 @@ fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
         let dense = start.narrow(0, 0, 2).copy().set_requires_grad(true);
         let mut on_sparse = Optimizer::new(case.kind(), std::iter::once(("p", &sparse)));
         let mut on_dense = Optimizer::new(case.kind(), std::iter::once(("p", &dense)));
-        let rows = Tensor::from_slice(&[0i64, 1]);
+        let rows = tensor_of(&[0i64, 1]);
         for gradient in &fixture.gradients {
             let values = tensor(gradient).to_kind(Kind::Float).narrow(0, 0, 2);
             let gradient =
@@ -114,17 +115,14 @@ fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
 fn clipping_scales_all_gradients_by_their_joint_norm() {
     // Norms 3 and 4 make 5.
     let gradients = [
-        Gradient::Dense(Tensor::from_slice(&[3.0f32, 0.0])),
-        Gradient::Rows {
-            rows: Tensor::from_slice(&[7i64]),
-            values: Tensor::from_slice(&[0.0f32, 4.0]),
-        },
+        Gradient::Dense(tensor_of(&[3.0f32, 0.0])),
+        Gradient::Rows { rows: tensor_of(&[7i64]), values: tensor_of(&[0.0f32, 4.0]) },
         Gradient::Absent,
     ];
     let before = clip_by_norm(&gradients, 1.0).unwrap();
     assert!((before - 5.0).abs() < 1e-6);
-    assert!(difference(gradients[0].values().unwrap(), &Tensor::from_slice(&[0.6f32, 0.0])) < 1e-6);
-    assert!(difference(gradients[1].values().unwrap(), &Tensor::from_slice(&[0.0f32, 0.8])) < 1e-6);
+    assert!(difference(gradients[0].values().unwrap(), &tensor_of(&[0.6f32, 0.0])) < 1e-6);
+    assert!(difference(gradients[1].values().unwrap(), &tensor_of(&[0.0f32, 0.8])) < 1e-6);
     let unchanged = clip_by_norm(&gradients, 1.0).unwrap();
     assert!((unchanged - 1.0).abs() < 1e-6);
 }
@@ -152,7 +150,7 @@ fn cross_entropies() -> CrossEntropies {
 
 impl CrossEntropyCase {
     fn loss(&self) -> CrossEntropy {
-        CrossEntropy::new(self.weights.clone(), self.smoothing, Device::Cpu).unwrap()
+        CrossEntropy::new(self.weights.clone(), self.smoothing, device()).unwrap()
     }
 }
 
@@ -167,7 +165,7 @@ fn weighted_and_smoothed_cross_entropy_and_its_gradient_agree_with_pytorch() {
     for case in &fixture.cases {
         let logits = tensor(&fixture.logits).to_kind(Kind::Float).set_requires_grad(true);
         let loss = case.loss();
-        let sum = loss.sum(&logits, &Tensor::from_slice(&fixture.labels)).unwrap();
+        let sum = loss.sum(&logits, &tensor_of(&fixture.labels)).unwrap();
         let mean = sum / loss.weight(indices(&fixture.labels));
         assert!((mean.double_value(&[]) - case.value).abs() < ROUNDING, "{:?}", case.weights);
         mean.backward();
@@ -209,7 +207,7 @@ struct Words {
 impl Words {
     fn new() -> Self {
         let fresh = |shape: [i64; 2], last: i64| {
-            let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu));
+            let values = Tensor::arange(shape[0] * shape[1], (Kind::Float, device()));
             (values.remainder(last).view(shape) / 10.0).set_requires_grad(true)
         };
         let (table, output) = (fresh([9, 4], 7), fresh([4, 3], 5));
@@ -226,9 +224,9 @@ impl Words {
         labels: &[i64],
         by: f64,
     ) -> Vec<Gradient> {
-        let words = Tensor::embedding(&self.table, &Tensor::from_slice(words), -1, false, true);
+        let words = Tensor::embedding(&self.table, &tensor_of(words), -1, false, true);
         let logits = words.matmul(&self.output);
-        let sum = loss.sum(&logits, &Tensor::from_slice(labels)).unwrap();
+        let sum = loss.sum(&logits, &tensor_of(labels)).unwrap();
         self.optimizer.gradients(&(sum / by)).unwrap()
     }
 
@@ -248,7 +246,7 @@ fn gradients_of_unequal_batches_add_up_to_those_of_the_whole() {
     let model = Words::new();
     let (words, labels) = ([1, 3, 3, 8, 1, 0, 5], [0, 2, 1, 1, 0, 2, 2]);
     for weights in [None, Some(vec![0.5, 2.0, 1.5])] {
-        let loss = CrossEntropy::new(weights, 0.1, Device::Cpu).unwrap();
+        let loss = CrossEntropy::new(weights, 0.1, device()).unwrap();
         let by = loss.weight(indices(&labels));
         let whole = model.gradients(&loss, &words, &labels, by);
         let sum = [0..3, 3..6, 6..7]
@@ -271,7 +269,7 @@ fn a_parameter_with_half_the_rate_moves_as_under_half_the_learning_rate() {
         ..half
     };
     let mut whole = whole;
-    let loss = CrossEntropy::new(None, 0.0, Device::Cpu).unwrap();
+    let loss = CrossEntropy::new(None, 0.0, device()).unwrap();
     let gradients = whole.gradients(&loss, &[1, 2], &[0, 1], 2.0);
     half.optimizer.step(&gradients, 0.2).unwrap();
     whole.optimizer.step(&gradients, 0.1).unwrap();

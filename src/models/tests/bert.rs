@@ -1,17 +1,15 @@
 //! BERT against `transformers`; fixtures by `tests/fixtures/make_bert.py`.
 
-use tch::Device;
-
 use super::{
     super::{Classifier as _, HeadKind, Pooling, Teacher, TeacherSettings},
     assert_close, expected, fixtures,
 };
-use crate::data::LabelSet;
+use crate::{data::LabelSet, testing::device};
 
 #[test]
 fn classifiers_agree_with_transformers() {
     for case in ["with_pooler", "bin_with_vocab_txt"] {
-        let teacher = Teacher::load(&fixtures().join("bert").join(case), Device::Cpu).unwrap();
+        let teacher = Teacher::load(&fixtures().join("bert").join(case), device()).unwrap();
         for batch in expected(case) {
             let logits = tch::no_grad(|| teacher.logits(&batch.padded()).unwrap());
             assert_close(&format!("{case}, {}", batch.name), &logits, &batch.logits.unwrap());
@@ -26,7 +24,7 @@ fn a_bare_encoder_agrees_with_transformers_in_every_hidden_state_and_its_mean() 
         TeacherSettings { head: HeadKind::Linear { pooling: Pooling::Mean }, max_length: 64 };
     let labels = LabelSet::new(vec!["a".into(), "b".into()]).unwrap();
     let folder = fixtures().join("bert").join(case);
-    let teacher = Teacher::from_encoder(&folder, labels, settings, Device::Cpu).unwrap();
+    let teacher = Teacher::from_encoder(&folder, labels, settings, device()).unwrap();
     for batch in expected(case) {
         let (hidden, pooled) = tch::no_grad(|| teacher.hidden_and_pooled(&batch.padded()).unwrap());
         let name = format!("{case}, {}", batch.name);

@@ -4,17 +4,18 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::{
     super::{
         Classifier as _, HeadKind, Pooling, Teacher, TeacherSettings, TokenBatch, read_weights,
         write_weights,
     },
-    ARITHMETICS, ExpectedBatch, assert_close, assert_rows, fixtures, served_bound,
+    ExpectedBatch, arithmetics, assert_close, assert_rows, fixtures, served_bound,
 };
 use crate::{
     data::LabelSet,
+    testing::{device, tensor_of},
     text::Tokens,
     training::{Optimizer, OptimizerKind},
 };
@@ -38,7 +39,7 @@ fn expected(family: &str) -> Expected {
 }
 
 fn load(family: &str) -> Teacher {
-    Teacher::load(&folder(family), Device::Cpu).unwrap()
+    Teacher::load(&folder(family), device()).unwrap()
 }
 
 /// A copy of a family's folder without its weights, and with an edited configuration.
@@ -73,9 +74,8 @@ fn every_family_agrees_with_transformers() {
 #[test]
 fn every_family_is_served_within_its_arithmetics_bound() {
     for family in FAMILIES {
-        for arithmetic in ARITHMETICS {
-            let teacher =
-                Teacher::load_for_serving(&folder(family), Device::Cpu, arithmetic).unwrap();
+        for arithmetic in arithmetics() {
+            let teacher = Teacher::load_for_serving(&folder(family), device(), arithmetic).unwrap();
             for batch in expected(family).batches {
                 let rows = teacher.predict_batch(&batch.padded()).unwrap();
                 let what = format!("{family}, {arithmetic}");
@@ -99,7 +99,7 @@ fn an_encoder_is_found_in_every_checkpoint_of_its_family() {
                     let known = weights
                         .iter()
                         .find(|(ours, _)| *ours == name || ours.ends_with(&format!(".{name}")));
-                    let zeros = || Tensor::zeros(shape.as_slice(), (Kind::Float, Device::Cpu));
+                    let zeros = || Tensor::zeros(shape.as_slice(), (Kind::Float, device()));
                     (name.as_str(), known.map_or_else(zeros, |(_, tensor)| tensor.shallow_clone()))
                 })
                 .collect();
@@ -108,7 +108,7 @@ fn an_encoder_is_found_in_every_checkpoint_of_its_family() {
             write_weights(&path, tensors.iter().map(|(name, tensor)| (*name, tensor))).unwrap();
             let labels = LabelSet::new(vec!["a".into(), "b".into()]).unwrap();
             let teacher =
-                Teacher::from_encoder(checkpoint.path(), labels, settings, Device::Cpu).unwrap();
+                Teacher::from_encoder(checkpoint.path(), labels, settings, device()).unwrap();
             for batch in batches.iter().filter(|batch| batch.last_hidden_state.is_some()) {
                 let (hidden, _) =
                     tch::no_grad(|| teacher.hidden_and_pooled(&batch.padded()).unwrap());
@@ -124,7 +124,7 @@ fn a_saved_family_has_the_names_of_transformers_and_the_same_fingerprint() {
         let teacher = load(family);
         let saved = tempfile::tempdir().unwrap();
         teacher.save(saved.path()).unwrap();
-        let again = Teacher::load(saved.path(), Device::Cpu).unwrap();
+        let again = Teacher::load(saved.path(), device()).unwrap();
         assert_eq!(teacher.fingerprint().unwrap(), again.fingerprint().unwrap(), "{family}");
         let names = |folder: PathBuf| {
             let weights = read_weights(&folder.join("model.safetensors")).unwrap();
@@ -150,7 +150,7 @@ fn gradients_agree_with_pytorch_and_reach_every_parameter() {
         parameters.set_trainable(|_| true).unwrap();
         let logits = teacher.forward(&batches[0].padded(), 0.0).unwrap();
         let labels: Vec<_> = (0..logits.size()[0]).map(|i| i % 3).collect();
-        let labels = Tensor::from_slice(&labels);
+        let labels = tensor_of(&labels);
         let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
         let kind = OptimizerKind::Sgd { momentum: 0.0 };
         let optimizer = Optimizer::new(kind, parameters.iter());
@@ -186,7 +186,7 @@ fn layers_that_share_parameters_can_only_be_cut_between_groups() {
 #[test]
 fn operations_count_every_run_of_a_shared_layer_and_the_way_from_narrow_embeddings() {
     let tokens = Tokens { ids: vec![1; 5], type_ids: vec![0; 5], truncated: false };
-    let batch = TokenBatch::new(&[&tokens, &tokens], Device::Cpu).unwrap();
+    let batch = TokenBatch::new(&[&tokens, &tokens], device()).unwrap();
     // Each of the layers: H wide, I inside, 10 rows, 2 examples of width 5.
     let layer = |h: f64, i: f64| 2.0 * 10.0 * (4.0 * h * h + 2.0 * h * i) + 4.0 * 2.0 * 25.0 * h;
     let narrow = |h: f64| 2.0 * 10.0 * 12.0 * h;
@@ -248,7 +248,7 @@ fn a_configuration_that_cannot_be_computed_is_refused_by_key_and_value() {
         ("xlm_roberta", "vocab_size", json!("many"), "`vocab_size`: invalid type: string \"many\""),
     ] {
         let edited = copy(family, |config| config[key] = value.clone());
-        let error = Teacher::load(edited.path(), Device::Cpu).unwrap_err().to_string();
+        let error = Teacher::load(edited.path(), device()).unwrap_err().to_string();
         assert!(error.contains("config.json: ") && error.contains(expected), "{family}: {error}");
     }
 }

@@ -2,19 +2,20 @@
 
 use std::{collections::HashMap, fs};
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{
     super::{Classifier as _, ModelError, Teacher, read_weights, write_weights},
     fixtures,
 };
+use crate::testing::device;
 
 #[test]
 fn a_saved_teacher_answers_as_before_under_the_same_fingerprint() {
-    let teacher = Teacher::load(&fixtures().join("bert/bin_with_vocab_txt"), Device::Cpu).unwrap();
+    let teacher = Teacher::load(&fixtures().join("bert/bin_with_vocab_txt"), device()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     teacher.save(folder.path()).unwrap();
-    let again = Teacher::load(folder.path(), Device::Cpu).unwrap();
+    let again = Teacher::load(folder.path(), device()).unwrap();
     assert_eq!(teacher.fingerprint().unwrap(), again.fingerprint().unwrap());
     let tokens = teacher.tokenizer().encode("a film", None).unwrap();
     assert_eq!(teacher.predict(&[&tokens]).unwrap(), again.predict(&[&tokens]).unwrap());
@@ -30,7 +31,7 @@ fn a_tokenizer_without_a_padding_token_answers_as_any_other() {
     let vocabulary = fs::read_to_string(source.join("vocab.txt")).unwrap();
     fs::write(folder.path().join("vocab.txt"), vocabulary.replace("[PAD]", "[unused0]")).unwrap();
     let [with, without] =
-        [&source, folder.path()].map(|folder| Teacher::load(folder, Device::Cpu).unwrap());
+        [&source, folder.path()].map(|folder| Teacher::load(folder, device()).unwrap());
     let rows = |teacher: &Teacher| {
         let [long, short] = ["a long and good film", "dull"]
             .map(|text| teacher.tokenizer().encode(text, None).unwrap());
@@ -50,18 +51,18 @@ fn leftovers_of_other_heads_and_of_older_versions_are_no_misfits() {
     for name in
         ["bert.embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship.weight"]
     {
-        tensors.insert(name.to_owned(), Tensor::zeros([3], (Kind::Float, Device::Cpu)));
+        tensors.insert(name.to_owned(), Tensor::zeros([3], (Kind::Float, device())));
     }
     let write = |tensors: &HashMap<String, Tensor>| {
         let path = folder.path().join("model.safetensors");
         write_weights(&path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))).unwrap();
-        Teacher::load(folder.path(), Device::Cpu)
+        Teacher::load(folder.path(), device())
     };
     let teacher = write(&tensors).unwrap();
-    let original = Teacher::load(&source, Device::Cpu).unwrap();
+    let original = Teacher::load(&source, device()).unwrap();
     assert_eq!(teacher.fingerprint().unwrap(), original.fingerprint().unwrap());
 
-    let extra = Tensor::zeros([3, 5], (Kind::Float, Device::Cpu));
+    let extra = Tensor::zeros([3, 5], (Kind::Float, device()));
     tensors.insert("bert.embeddings.relative.weight".to_owned(), extra);
     let error = write(&tensors).unwrap_err().to_string();
     let said = "bert.embeddings.relative.weight: unexpected, found shape [3, 5]";
@@ -71,7 +72,7 @@ fn leftovers_of_other_heads_and_of_older_versions_are_no_misfits() {
 #[test]
 fn any_change_that_can_change_an_answer_changes_the_fingerprint() {
     let source = fixtures().join("bert/with_pooler");
-    let original = Teacher::load(&source, Device::Cpu).unwrap().fingerprint().unwrap();
+    let original = Teacher::load(&source, device()).unwrap().fingerprint().unwrap();
     let changed = |edit: &dyn Fn(&mut serde_json::Value)| {
         let folder = tempfile::tempdir().unwrap();
         for file in fs::read_dir(&source).unwrap() {
@@ -82,7 +83,7 @@ fn any_change_that_can_change_an_answer_changes_the_fingerprint() {
         let mut config = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         edit(&mut config);
         fs::write(&path, config.to_string()).unwrap();
-        Teacher::load(folder.path(), Device::Cpu).unwrap().fingerprint().unwrap()
+        Teacher::load(folder.path(), device()).unwrap().fingerprint().unwrap()
     };
     assert_eq!(changed(&|_| ()), original);
     assert_ne!(changed(&|c| c["num_attention_heads"] = 4.into()), original);
@@ -103,7 +104,7 @@ fn a_broken_folder_names_the_file_and_every_tensor_that_does_not_fit() {
     let config = fs::read_to_string(&path).unwrap();
     let refused = |edited: &str| {
         fs::write(&path, edited).unwrap();
-        Teacher::load(folder.path(), Device::Cpu).unwrap_err()
+        Teacher::load(folder.path(), device()).unwrap_err()
     };
     let wider = config.replace("\"intermediate_size\": 64", "\"intermediate_size\": 65");
     let ModelError::Tensors { problems, .. } = refused(&wider) else { panic!("not misfits") };
@@ -129,9 +130,9 @@ fn a_broken_folder_names_the_file_and_every_tensor_that_does_not_fit() {
     let weights = folder.path().join("model.safetensors");
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    let message = Teacher::load(folder.path(), Device::Cpu).unwrap_err().to_string();
+    let message = Teacher::load(folder.path(), device()).unwrap_err().to_string();
     assert!(message.contains("model.safetensors: not a whole weights file"), "{message}");
     fs::remove_file(&weights).unwrap();
-    let message = Teacher::load(folder.path(), Device::Cpu).unwrap_err().to_string();
+    let message = Teacher::load(folder.path(), device()).unwrap_err().to_string();
     assert!(message.contains("neither model.safetensors nor pytorch_model.bin"), "{message}");
 }

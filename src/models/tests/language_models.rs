@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize;
 use serde_json::Value;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::{
     super::{
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     data::LabelSet,
+    testing::{device, tensor_of},
     text::Tokens,
     training::{Optimizer, OptimizerKind},
 };
@@ -58,17 +59,17 @@ impl Expected {
             truncated: false,
         };
         let tokens: Vec<Tokens> = self.ids.iter().zip(&self.type_ids).map(of).collect();
-        TokenBatch::new(&tokens.iter().collect::<Vec<_>>(), Device::Cpu).unwrap()
+        TokenBatch::new(&tokens.iter().collect::<Vec<_>>(), device()).unwrap()
     }
 
     fn logits(&self, model: &LanguageModel) -> Tensor {
         let Objective::Masked(masked) = model.objective() else { panic!("{model:?}") };
-        masked.logits(&self.batch(), &Tensor::from_slice(&self.places), 0.0).unwrap()
+        masked.logits(&self.batch(), &tensor_of(&self.places), 0.0).unwrap()
     }
 }
 
 fn load(folder: &Path) -> LanguageModel {
-    LanguageModel::load(folder, 16, Device::Cpu).unwrap()
+    LanguageModel::load(folder, 16, device()).unwrap()
 }
 
 fn load_family(family: &str) -> LanguageModel {
@@ -101,7 +102,7 @@ fn masked_language_models_and_their_gradients_agree_with_transformers() {
         parameters.set_trainable(|_| true).unwrap();
         let logits = expected.logits(&model);
         assert_close(family, &logits, &expected.logits);
-        let labels = Tensor::from_slice(&expected.labels);
+        let labels = tensor_of(&expected.labels);
         let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
         assert!((loss.double_value(&[]) - expected.loss).abs() < TOLERANCE, "{family}");
 
@@ -113,7 +114,7 @@ fn masked_language_models_and_their_gradients_agree_with_transformers() {
         for (name, gradient) in names.into_iter().zip(gradients) {
             let [norm, product] = expected.gradients[name];
             let found = gradient.values().unwrap().to_kind(Kind::Double).flatten(0, -1);
-            let turning = Tensor::arange(found.size()[0], (Kind::Double, Device::Cpu)).cos();
+            let turning = Tensor::arange(found.size()[0], (Kind::Double, device())).cos();
             // Sums of other orders, of numbers up to the norm.
             let bound = 1e-4 * norm + 1e-6;
             let found = [found.norm().double_value(&[]), found.dot(&turning).double_value(&[])];
@@ -151,7 +152,7 @@ fn a_saved_language_model_has_the_tensors_of_transformers_and_computes_the_same(
         let settings =
             TeacherSettings { head: HeadKind::Linear { pooling: Pooling::Mean }, max_length: 16 };
         let labels = LabelSet::new(vec!["a".into(), "b".into()]).unwrap();
-        Teacher::from_encoder(saved.path(), labels, settings, Device::Cpu).unwrap();
+        Teacher::from_encoder(saved.path(), labels, settings, device()).unwrap();
     }
 }
 
@@ -179,23 +180,23 @@ fn an_encoder_without_the_head_gets_a_fresh_one() {
 #[test]
 fn what_cannot_be_pre_trained_is_refused_by_name() {
     let untied = copy("bert", |_| true, |config| config["tie_word_embeddings"] = false.into());
-    let said = LanguageModel::load(untied.path(), 16, Device::Cpu).unwrap_err().to_string();
+    let said = LanguageModel::load(untied.path(), 16, device()).unwrap_err().to_string();
     assert!(said.contains("config.json: `tie_word_embeddings` is false"), "{said}");
 
     let unmasked = copy("bert", |_| true, |_| ());
     let path = unmasked.path().join("tokenizer.json");
     let tokenizer = fs::read_to_string(&path).unwrap().replace("[MASK]", "[GAP]");
     fs::write(&path, tokenizer).unwrap();
-    let said = LanguageModel::load(unmasked.path(), 16, Device::Cpu).unwrap_err().to_string();
+    let said = LanguageModel::load(unmasked.path(), 16, device()).unwrap_err().to_string();
     assert!(said.contains("no mask token, [MASK] or <mask>"), "{said}");
     // Unless the folder says what it is called.
     fs::write(unmasked.path().join("tokenizer_config.json"), r#"{"mask_token": "[GAP]"}"#).unwrap();
     assert_eq!(load(unmasked.path()).mask_token(), 4);
 
-    let said = LanguageModel::load(unmasked.path(), 21, Device::Cpu).unwrap_err().to_string();
+    let said = LanguageModel::load(unmasked.path(), 21, device()).unwrap_err().to_string();
     assert!(said.contains("maximum length 21 must lie between 3 and the encoder's 20"), "{said}");
 
     let lacking = copy("bert", |name| !name.contains("layer.1.output.dense"), |_| ());
-    let said = LanguageModel::load(lacking.path(), 16, Device::Cpu).unwrap_err().to_string();
+    let said = LanguageModel::load(lacking.path(), 16, device()).unwrap_err().to_string();
     assert!(said.contains("bert.encoder.layer.1.output.dense.weight: missing"), "{said}");
 }

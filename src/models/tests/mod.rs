@@ -15,7 +15,10 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::{Arithmetic, TokenBatch};
-use crate::text::Tokens;
+use crate::{
+    testing::{device, tensor_of},
+    text::Tokens,
+};
 
 /// Largest difference that float32 sums in another order are allowed.
 const TOLERANCE: f64 = 1e-4;
@@ -84,12 +87,16 @@ fn expected(case: &str) -> Vec<ExpectedBatch> {
 
 fn assert_close(what: &str, found: &Tensor, expected: &[Vec<f64>]) {
     let flat: Vec<f64> = expected.concat();
-    let expected = Tensor::from_slice(&flat).view(found.size().as_slice());
+    let expected = tensor_of(&flat).view(found.size().as_slice());
     let difference = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
     assert!(difference < TOLERANCE, "{what}: differs by {difference}");
 }
 
-const ARITHMETICS: [Arithmetic; 3] = [Arithmetic::Float32, Arithmetic::BFloat16, Arithmetic::Int8];
+/// What a teacher can be served with there.
+fn arithmetics() -> [Arithmetic; 3] {
+    let smallest = if device().is_cuda() { Arithmetic::Float16 } else { Arithmetic::Int8 };
+    [Arithmetic::Float32, Arithmetic::BFloat16, smallest]
+}
 
 /// Largest difference of a served teacher's logits, of fixtures whose logits have standard deviations of 0.5 and 1.
 /// bfloat16 keeps 8 binary digits of a number, int8 7 of the largest of its row, of a weight 6 where the processor

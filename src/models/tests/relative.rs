@@ -9,17 +9,18 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::{
     super::{
         Arithmetic, Classifier as _, HeadKind, LanguageModel, Objective, Permutation, Pooling,
         Teacher, TeacherSettings, TokenBatch, read_weights,
     },
-    ARITHMETICS, TOLERANCE, assert_close, fixtures,
+    TOLERANCE, arithmetics, assert_close, fixtures,
 };
 use crate::{
     data::LabelSet,
+    testing::{device, tensor_of},
     text::Tokens,
     training::{Gradient, Optimizer, OptimizerKind},
 };
@@ -78,14 +79,14 @@ fn batches(family: &str, case: &str) -> Vec<Batch> {
 }
 
 fn classifier(family: &str) -> Teacher {
-    Teacher::load(&folder(family, "classifier"), Device::Cpu).unwrap()
+    Teacher::load(&folder(family, "classifier"), device()).unwrap()
 }
 
 /// An encoder with a new head.
 fn encoder(folder: &Path, head: HeadKind) -> Teacher {
     let settings = TeacherSettings { head, max_length: 64 };
     let labels = LabelSet::new(vec!["a".into(), "b".into()]).unwrap();
-    Teacher::from_encoder(folder, labels, settings, Device::Cpu).unwrap()
+    Teacher::from_encoder(folder, labels, settings, device()).unwrap()
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_saved_classifier_has_the_same_tensors_and_fingerprint() {
         let teacher = classifier(family);
         let saved = tempfile::tempdir().unwrap();
         teacher.save(saved.path()).unwrap();
-        let again = Teacher::load(saved.path(), Device::Cpu).unwrap();
+        let again = Teacher::load(saved.path(), device()).unwrap();
         assert_eq!(teacher.fingerprint().unwrap(), again.fingerprint().unwrap(), "{family}");
         let weights = |folder: &Path| {
             let weights = read_weights(&folder.join("model.safetensors")).unwrap();
@@ -165,8 +166,8 @@ fn relative_positions_are_served_within_the_arithmetics_bound() {
         let batches = batches(family, "classifier");
         let logits: Vec<f64> =
             batches.iter().flat_map(|b| b.logits.as_ref().unwrap().concat()).collect();
-        let spread = Tensor::from_slice(&logits).std(true).double_value(&[]);
-        for arithmetic in ARITHMETICS {
+        let spread = tensor_of(&logits).std(true).double_value(&[]);
+        for arithmetic in arithmetics() {
             // As in the tests of BERT, whose logits have standard deviations up to 1 and come from two layers. What
             // layers round away adds up as independent numbers do.
             let layers = classifier(family).layers() as f64;
@@ -177,7 +178,7 @@ fn relative_positions_are_served_within_the_arithmetics_bound() {
                 _ => 0.05 * factor,
             };
             let source = folder(family, "classifier");
-            let teacher = Teacher::load_for_serving(&source, Device::Cpu, arithmetic).unwrap();
+            let teacher = Teacher::load_for_serving(&source, device(), arithmetic).unwrap();
             for batch in &batches {
                 let rows = teacher.predict_batch(&batch.padded()).unwrap();
                 for (row, expected) in rows.iter().zip(batch.logits.as_ref().unwrap()) {
@@ -201,7 +202,7 @@ fn a_training_step_changes_every_parameter_that_classification_uses() {
             parameters.set_trainable(|_| true).unwrap();
             let batch = batches(family, "classifier").remove(3);
             let logits = teacher.forward(&batch.padded(), drop).unwrap();
-            let labels = Tensor::from_slice(&[0i64, 1, 2, 1]);
+            let labels = tensor_of(&[0i64, 1, 2, 1]);
             let loss =
                 logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
             let before = parameters.snapshot().unwrap();
@@ -232,15 +233,15 @@ struct ExpectedPermutation {
 fn permutation_language_modelling_and_its_gradients_agree_with_transformers() {
     let source = folder("xlnet", "language_model");
     let expected: ExpectedPermutation = read(&source.join("permutation.json"));
-    let loaded = LanguageModel::load(&source, 64, Device::Cpu).unwrap();
+    let loaded = LanguageModel::load(&source, 64, device()).unwrap();
     let Objective::Permutation(model) = loaded.objective() else { panic!("{loaded:?}") };
     let parameters = loaded.parameters();
     parameters.set_trainable(|_| true).unwrap();
 
     let width = expected.hidden[0].len() as i64;
     let examples = expected.hidden.len() as i64;
-    let hidden = Tensor::from_slice(&expected.hidden.concat().concat());
-    let targets = Tensor::from_slice(&expected.targets.concat()).view([examples, -1]);
+    let hidden = tensor_of(&expected.hidden.concat().concat());
+    let targets = tensor_of(&expected.targets.concat()).view([examples, -1]);
     let permutation =
         Permutation { hidden: hidden.view([examples, width, width]).to_kind(Kind::Bool), targets };
     let tokens = tokens(&expected.ids, &expected.type_ids);
@@ -248,7 +249,7 @@ fn permutation_language_modelling_and_its_gradients_agree_with_transformers() {
 
     let logits = model.logits(&batch, &permutation, 0.0).unwrap();
     assert_close("logits", &logits, &expected.logits.concat());
-    let labels = Tensor::from_slice(&expected.labels.concat());
+    let labels = tensor_of(&expected.labels.concat());
     let loss = logits.flatten(0, 1).cross_entropy_loss::<Tensor>(
         &labels,
         None,
@@ -263,7 +264,8 @@ fn permutation_language_modelling_and_its_gradients_agree_with_transformers() {
     let optimizer = Optimizer::new(OptimizerKind::Adam, parameters.iter());
     for ((name, _), found) in parameters.iter().zip(optimizer.gradients(&loss).unwrap()) {
         let Gradient::Dense(found) = found else { panic!("{name}: {found:?}") };
-        let difference = (found - &gradients[name]).abs().max().double_value(&[]);
+        let difference =
+            (found - gradients[name].to_device(device())).abs().max().double_value(&[]);
         assert!(difference < TOLERANCE, "{name}: differs by {difference}");
     }
 }
@@ -272,7 +274,7 @@ fn permutation_language_modelling_and_its_gradients_agree_with_transformers() {
 fn operations_count_what_relative_positions_add() {
     let tokens = |n| Tokens { ids: vec![5; n], type_ids: vec![0; n], truncated: false };
     // 10 rows, 2 examples of width 5, 32 units.
-    let batch = TokenBatch::new(&[&tokens(3), &tokens(5)], Device::Cpu).unwrap();
+    let batch = TokenBatch::new(&[&tokens(3), &tokens(5)], device()).unwrap();
     let products = 4.0 * 2.0 * 25.0 * 32.0;
     let layer = |weights: f64| 2.0 * 10.0 * weights + products;
     let flops = |family| classifier(family).flops(&batch);
@@ -290,7 +292,7 @@ fn operations_count_what_relative_positions_add() {
 
     // Served, DeBERTa's positions are projected once and for all.
     let source = folder("deberta", "classifier");
-    let served = Teacher::load_for_serving(&source, Device::Cpu, Arithmetic::Float32).unwrap();
+    let served = Teacher::load_for_serving(&source, device(), Arithmetic::Float32).unwrap();
     let terms = 2.0 * (2.0 * 10.0 * 9.0 * 32.0);
     near(served.flops(&batch), 2.0 * (layer(4.0 * 1024.0 + 2.0 * 32.0 * 48.0) + terms));
 }
@@ -365,7 +367,7 @@ fn a_switch_that_is_not_supported_is_refused_by_key() {
         let mut config: Value = read(&folder(family, "classifier").join("config.json"));
         config[key] = value;
         fs::write(edited.path().join("config.json"), config.to_string()).unwrap();
-        let error = Teacher::load(edited.path(), Device::Cpu).unwrap_err().to_string();
+        let error = Teacher::load(edited.path(), device()).unwrap_err().to_string();
         assert!(error.contains("config.json: ") && error.contains(expected), "{family}: {error}");
     }
 }

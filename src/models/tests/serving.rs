@@ -6,9 +6,9 @@ use tch::Device;
 
 use super::{
     super::{Arithmetic, Classifier as _, ModelError, Teacher, TokenBatch},
-    ARITHMETICS, ExpectedBatch, assert_rows, expected, fixtures, served_bound,
+    ExpectedBatch, arithmetics, assert_rows, expected, fixtures, served_bound,
 };
-use crate::text::Tokens;
+use crate::{testing::device, text::Tokens};
 
 /// Every batch of the classifier fixtures: tokens, the width `transformers` padded them to, logits.
 fn served_cases() -> Vec<(PathBuf, Vec<ExpectedBatch>)> {
@@ -20,8 +20,8 @@ fn served_cases() -> Vec<(PathBuf, Vec<ExpectedBatch>)> {
 #[test]
 fn a_served_teacher_agrees_with_transformers_within_its_arithmetics_bound() {
     for (folder, batches) in served_cases() {
-        for arithmetic in ARITHMETICS {
-            let teacher = Teacher::load_for_serving(&folder, Device::Cpu, arithmetic).unwrap();
+        for arithmetic in arithmetics() {
+            let teacher = Teacher::load_for_serving(&folder, device(), arithmetic).unwrap();
             for batch in &batches {
                 let rows = teacher.predict_batch(&batch.padded()).unwrap();
                 assert_rows(&arithmetic.to_string(), &rows, batch, served_bound(arithmetic));
@@ -33,8 +33,8 @@ fn a_served_teacher_agrees_with_transformers_within_its_arithmetics_bound() {
 #[test]
 fn a_row_computed_alone_has_the_same_bits_every_time() {
     let (folder, batches) = served_cases().remove(0);
-    for arithmetic in ARITHMETICS {
-        let teacher = Teacher::load_for_serving(&folder, Device::Cpu, arithmetic).unwrap();
+    for arithmetic in arithmetics() {
+        let teacher = Teacher::load_for_serving(&folder, device(), arithmetic).unwrap();
         for tokens in batches[0].tokens().into_iter().take(2) {
             let first = teacher.predict(&[&tokens]).unwrap();
             for _ in 0..3 {
@@ -75,9 +75,9 @@ fn a_served_teacher_counts_its_parameters_but_cannot_be_saved() {
 
 #[test]
 fn operations_are_two_for_each_weight_and_token_and_attentions_products() {
-    let teacher = Teacher::load(&fixtures().join("bert/with_pooler"), Device::Cpu).unwrap();
+    let teacher = Teacher::load(&fixtures().join("bert/with_pooler"), device()).unwrap();
     let tokens = |n| Tokens { ids: vec![1; n], type_ids: vec![0; n], truncated: false };
-    let batch = TokenBatch::new(&[&tokens(3), &tokens(5)], Device::Cpu).unwrap();
+    let batch = TokenBatch::new(&[&tokens(3), &tokens(5)], device()).unwrap();
     // 2 layers of 32 units with 64 inside, 10 rows with padding, 2 examples of width 5.
     let weights = 4.0 * 32.0 * 32.0 + 2.0 * 32.0 * 64.0;
     let by_hand = 2.0 * (2.0 * 10.0 * weights + 4.0 * 2.0 * 25.0 * 32.0);

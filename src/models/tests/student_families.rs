@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Deserialize;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::{
     super::{
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     data::LabelSet,
+    testing::{device, tensor_of},
     text::{Segmentation, Tokenizer, Tokens, WordCounts, WordKind, read_vectors},
     training::{Gradient, Optimizer, OptimizerKind},
 };
@@ -65,13 +66,13 @@ fn model(name: &str, family: &Family) -> (Box<dyn StudentModel>, Parameters) {
     let tensors = read_weights(&path).unwrap().into_iter();
     let tensors =
         tensors.filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?.to_owned(), tensor)));
-    let builder = Builder::from_weights(tensors.collect(), &path, Device::Cpu);
+    let builder = Builder::from_weights(tensors.collect(), &path, device());
     let model = family.build(&builder, 3, false).unwrap();
     (model, builder.finish().unwrap())
 }
 
 fn assert_close(what: &str, found: &Tensor, expected: &[f64]) {
-    let expected = Tensor::from_slice(expected).view(found.size().as_slice());
+    let expected = tensor_of(expected).view(found.size().as_slice());
     let difference = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
     assert!(difference < TOLERANCE, "{what}: differs by {difference}");
 }
@@ -88,15 +89,15 @@ fn every_family_and_its_gradients_agree_with_pytorch_however_wide_a_batch_is_pad
         parameters.set_trainable(|_| true).unwrap();
         let tokens = expected.tokens(&mut case);
         let examples: Vec<&Tokens> = tokens.iter().collect();
-        let narrow = TokenBatch::new(&examples, Device::Cpu).unwrap();
+        let narrow = TokenBatch::new(&examples, device()).unwrap();
         let wide = TokenBatch::padded(&examples, 17).unwrap();
         assert_close(&name, &model.logits(&narrow, false).unwrap(), &case.logits.concat());
         for (tokens, expected) in tokens.iter().zip(&case.logits) {
-            let alone = TokenBatch::new(&[tokens], Device::Cpu).unwrap();
+            let alone = TokenBatch::new(&[tokens], device()).unwrap();
             assert_close(&name, &model.logits(&alone, false).unwrap(), expected);
         }
 
-        let labels = Tensor::from_slice(&expected.labels);
+        let labels = tensor_of(&expected.labels);
         let loss = |logits: &Tensor| {
             logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)
         };
@@ -116,7 +117,7 @@ fn every_family_and_its_gradients_agree_with_pytorch_however_wide_a_batch_is_pad
                 let dense = match gradient {
                     Gradient::Dense(dense) if !is_table => dense,
                     Gradient::Rows { rows, values } if is_table => {
-                        let zeros = Tensor::zeros(tensor.size(), (Kind::Float, Device::Cpu));
+                        let zeros = Tensor::zeros(tensor.size(), (Kind::Float, device()));
                         zeros.index_copy(0, &rows, &values)
                     }
                     other => panic!("{what}: {other:?}"),
@@ -132,13 +133,13 @@ fn a_model_laid_out_for_inference_gives_the_same_answers_in_any_order_and_width(
     let mut expected = expected();
     for (name, mut case) in std::mem::take(&mut expected.cases) {
         let (model, _parameters) = model(&name, &case.config);
-        let model = model.prepared(Device::Cpu).unwrap();
+        let model = model.prepared(device()).unwrap();
         let mut rows: Vec<_> = expected.tokens(&mut case).into_iter().zip(case.logits).collect();
         for _ in 0..rows.len() {
             rows.rotate_left(1);
             let tokens: Vec<&Tokens> = rows.iter().map(|(tokens, _)| tokens).collect();
             let logits: Vec<f64> = rows.iter().flat_map(|(_, row)| row.clone()).collect();
-            let batch = TokenBatch::new(&tokens, Device::Cpu).unwrap();
+            let batch = TokenBatch::new(&tokens, device()).unwrap();
             assert_close(&name, &model.logits(&batch, false).unwrap(), &logits);
             let wide = TokenBatch::padded(&tokens, 19).unwrap();
             assert_close(&name, &model.logits(&wide, false).unwrap(), &logits);
@@ -148,7 +149,7 @@ fn a_model_laid_out_for_inference_gives_the_same_answers_in_any_order_and_width(
         let many = 13;
         let tokens: Vec<&Tokens> = rows.iter().map(|(tokens, _)| tokens).collect();
         let logits: Vec<f64> = rows.iter().flat_map(|(_, row)| row.clone()).collect();
-        let batch = TokenBatch::new(&tokens.repeat(many), Device::Cpu).unwrap();
+        let batch = TokenBatch::new(&tokens.repeat(many), device()).unwrap();
         assert_close(&name, &model.logits(&batch, false).unwrap(), &logits.repeat(many));
         assert_eq!(tch::get_num_threads(), 3, "{name}");
     }
@@ -165,10 +166,10 @@ fn saved_and_loaded(family: Family, tokenizer: Tokenizer, initial: Initial) -> (
     let run = tempfile::tempdir().unwrap();
     let labels = LabelSet::new(vec!["a".to_owned(), "b".to_owned()]).unwrap();
     let config = StudentConfig { max_length: 16, segmentation: Segmentation::None, family };
-    let student = Student::initialised(config, labels, tokenizer, initial, Device::Cpu).unwrap();
+    let student = Student::initialised(config, labels, tokenizer, initial, device()).unwrap();
     student.save_description(run.path()).unwrap();
     student.save_weights(run.path(), super::super::BEST_WEIGHTS).unwrap();
-    let loaded = Student::load(run.path(), Device::Cpu).unwrap();
+    let loaded = Student::load(run.path(), device()).unwrap();
     assert_eq!(loaded.config(), student.config());
     assert_eq!(loaded.parameter_count(), student.parameter_count());
     (student, loaded)
@@ -202,7 +203,7 @@ fn dropout_is_drawn_in_training_alone() {
         json["dropout"] = 0.5.into();
         let (tokens, (model, _parameters)) =
             (expected().tokens(&mut case), model(&name, &serde_json::from_value(json).unwrap()));
-        let batch = TokenBatch::new(&tokens.iter().collect::<Vec<_>>(), Device::Cpu).unwrap();
+        let batch = TokenBatch::new(&tokens.iter().collect::<Vec<_>>(), device()).unwrap();
         assert_close(&name, &model.logits(&batch, false).unwrap(), &case.logits.concat());
         tch::manual_seed(1);
         let (first, second) = (model.logits(&batch, true), model.logits(&batch, true));
@@ -281,7 +282,7 @@ fn static_vectors_are_not_trained_and_not_counted_but_saved() {
 fn an_encoders_embeddings_are_projected_on_their_principal_axes() {
     // Variances 2 along the first axis and 1/2 along the second; one component is the first coordinate, and
     // its values have the standard deviation √2.
-    let table = Tensor::from_slice(&[3f32, 5.0, -1.0, 5.0, 1.0, 6.0, 1.0, 4.0]).view([4, 2]);
+    let table = tensor_of(&[3f32, 5.0, -1.0, 5.0, 1.0, 6.0, 1.0, 4.0]).view([4, 2]);
     let found = Vec::<f32>::try_from(projected(&table, 1).unwrap().flatten(0, 1)).unwrap();
     for (found, expected) in found.iter().zip([2f32.sqrt(), -2f32.sqrt(), 0.0, 0.0]) {
         assert!((found - expected).abs() < 1e-6, "{found}, {expected}");

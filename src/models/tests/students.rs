@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde::Deserialize;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::{
     super::{
@@ -15,6 +15,7 @@ use super::{
     assert_close, fixtures,
 };
 use crate::{
+    testing::{device, tensor_of},
     text::Tokens,
     training::{Gradient, Optimizer, OptimizerKind},
 };
@@ -39,7 +40,7 @@ fn dense(gradient: Gradient) -> Tensor {
     match gradient {
         Gradient::Dense(dense) => dense,
         Gradient::Rows { rows, values } => {
-            Tensor::zeros([50, 8], (Kind::Float, Device::Cpu)).index_copy(0, &rows, &values)
+            Tensor::zeros([50, 8], (Kind::Float, device())).index_copy(0, &rows, &values)
         }
         Gradient::Absent => panic!("no gradient"),
     }
@@ -50,7 +51,7 @@ fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
     let text = fs::read_to_string(fixtures().join("student.json")).unwrap();
     let expected: ExpectedStudent = serde_json::from_str(&text).unwrap();
     let path = fixtures().join("student.safetensors");
-    let builder = Builder::from_weights(read_weights(&path).unwrap(), &path, Device::Cpu);
+    let builder = Builder::from_weights(read_weights(&path).unwrap(), &path, device());
     let config = BiLstmConfig {
         table: Table::tuned(50, 8),
         hidden: 6,
@@ -68,7 +69,7 @@ fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
     let logits = model.logits(&batch, true).unwrap();
     assert_close("logits", &logits, &expected.logits);
 
-    let labels = Tensor::from_slice(&expected.labels);
+    let labels = tensor_of(&expected.labels);
     let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0);
     let optimizer = Optimizer::new(OptimizerKind::Adam, parameters.iter());
     let gradients = optimizer.gradients(&loss).unwrap();
@@ -82,7 +83,7 @@ fn the_bilstm_and_its_gradients_agree_with_packed_sequences_in_pytorch() {
 #[test]
 fn padding_never_changes_a_students_answer() {
     for head in [Head::MaxOverTime, Head::LastStates] {
-        let builder = Builder::fresh(Device::Cpu);
+        let builder = Builder::fresh(device());
         let table = Table::tuned(20, 8);
         let config = BiLstmConfig { table, hidden: 6, inner: 5, head, ..BiLstmConfig::original(0) };
         let model = BiLstm::new(&builder, config, 3, true).unwrap();
@@ -92,10 +93,10 @@ fn padding_never_changes_a_students_answer() {
             truncated: false,
         };
         let (short, long) = (tokens(&[3, 4]), tokens(&[5, 6, 7, 8, 9]));
-        let together = TokenBatch::new(&[&short, &long], Device::Cpu).unwrap();
+        let together = TokenBatch::new(&[&short, &long], device()).unwrap();
         let together = model.logits(&together, false).unwrap();
         for (row, alone) in [(0, &short), (1, &long)] {
-            let batch = TokenBatch::new(&[alone], Device::Cpu).unwrap();
+            let batch = TokenBatch::new(&[alone], device()).unwrap();
             let alone = model.logits(&batch, false).unwrap();
             let difference = (alone.get(0) - together.get(row)).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{head:?}: {difference}");
@@ -108,7 +109,7 @@ fn texts_of_one_token_and_words_that_are_not_trained_have_the_gradients_that_lib
     for (head, channels) in
         [(Head::MaxOverTime, Channels::Both), (Head::LastStates, Channels::Static)]
     {
-        let builder = Builder::fresh(Device::Cpu);
+        let builder = Builder::fresh(device());
         let table = Table { channels, ..Table::tuned(20, 8) };
         let config = BiLstmConfig { table, hidden: 6, inner: 5, head, ..BiLstmConfig::original(0) };
         let model = BiLstm::new(&builder, config, 3, true).unwrap();
@@ -116,7 +117,7 @@ fn texts_of_one_token_and_words_that_are_not_trained_have_the_gradients_that_lib
         parameters.set_trainable(|name| name != UNTRAINED).unwrap();
         let optimizer = Optimizer::new(OptimizerKind::Adam, parameters.iter());
         let gradients = |tokens: &[&Tokens], by_libtorch: bool| {
-            let batch = TokenBatch::new(tokens, Device::Cpu).unwrap();
+            let batch = TokenBatch::new(tokens, device()).unwrap();
             let logits = if by_libtorch {
                 model.logits(&batch, true).unwrap().into()
             } else {

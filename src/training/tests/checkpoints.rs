@@ -4,12 +4,13 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{
     super::{Checkpoint, CrossEntropy, Optimizer, OptimizerKind, Settings, step_seed},
     Words,
 };
+use crate::testing::device;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Position {
@@ -25,7 +26,7 @@ fn settings(lr: f64) -> Settings {
 fn a_training_from_a_checkpoint_takes_the_same_steps_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = Checkpoint::new(folder.path().join("checkpoint"), settings(0.1));
-    let loss = CrossEntropy::new(None, 0.0, Device::Cpu).unwrap();
+    let loss = CrossEntropy::new(None, 0.0, device()).unwrap();
     let step = |model: &mut Words, word: i64| {
         let gradients = model.gradients(&loss, &[word, 4], &[0, 1], 2.0);
         model.optimizer.step(&gradients, 0.1).unwrap();
@@ -69,7 +70,7 @@ fn a_checkpoint_that_cannot_be_gone_on_from_says_why() {
     let absent = said(std::mem::take(&mut fewer), &mut Words::new().optimizer);
     assert!(absent.contains("lr: 0.1, now absent\n  epochs: absent, now 3"), "{absent}");
 
-    let table = Tensor::zeros([9, 5], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+    let table = Tensor::zeros([9, 5], (Kind::Float, device())).set_requires_grad(true);
     let parameters = [("table", &table)];
     let mut other = Optimizer::new(OptimizerKind::Adam, parameters.into_iter());
     let shape = said(settings(0.1), &mut other);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{difference, tensor};
 use crate::{
     data::{LabelSet, Target, Task},
+    testing::{device, tensor_of},
     training::{Alpha, Balance, HardTargets, Loss, Scheduled, SoftLoss, SoftTargets},
 };
 
@@ -87,7 +88,7 @@ impl Losses {
         let targets: Vec<Target> = self.targets.iter().map(target).collect();
         let known = |i: &i64| known.is_none_or(|known| known.contains(i));
         let targets = (0..).zip(&targets).map(|(i, target)| known(&i).then_some(target));
-        HardTargets::new(&labels, targets, Device::Cpu).unwrap()
+        HardTargets::new(&labels, targets, device()).unwrap()
     }
 
     fn soft(&self, known: Option<&[i64]>) -> Option<SoftTargets> {
@@ -96,7 +97,7 @@ impl Losses {
             None => Some(SoftTargets { logits, positions: None }),
             Some([]) => None,
             Some(known) => {
-                let positions = Tensor::from_slice(known);
+                let positions = tensor_of(known);
                 let logits = logits.index_select(0, &positions);
                 Some(SoftTargets { logits, positions: Some(positions) })
             }
@@ -141,7 +142,7 @@ fn alone(
     let labels = LabelSet::new(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]).unwrap();
     let first = Target::Label(0);
     let targets = student.iter().map(|_| Some(&first));
-    let hard = HardTargets::new(&labels, targets, Device::Cpu).unwrap();
+    let hard = HardTargets::new(&labels, targets, device()).unwrap();
     let student = tensor(student).to_kind(kind).set_requires_grad(true);
     let soft_targets = SoftTargets { logits: tensor(teacher).to_kind(kind), positions: None };
     let loss = Loss::weighed(soft, 0.0, t);
@@ -202,7 +203,7 @@ fn the_correlation_of_a_constant_row_or_of_a_batch_of_one_is_no_reason_to_move()
 #[test]
 fn a_margin_of_one_example_is_none() {
     let labels = LabelSet::of_task(Task::Regression, vec!["value".to_owned()]).unwrap();
-    let hard = HardTargets::new(&labels, std::iter::once(None), Device::Cpu).unwrap();
+    let hard = HardTargets::new(&labels, std::iter::once(None), device()).unwrap();
     let soft = SoftTargets { logits: tensor(&[vec![3.0]]), positions: None };
     let loss = Loss::weighed(SoftLoss::MarginMse, 0.0, 1.0);
     let value = loss.value(&tensor(&[vec![1.0]]), &hard, Some(&soft), 0.0).unwrap();

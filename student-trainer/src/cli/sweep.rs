@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::bail;
 use clap::Args;
-use lectern::commands::parse_device;
+use lectern::commands::{DEVICE_VARIABLE, parse_device};
 
 use crate::sweep::{Failure, SweepConfig, dry_run, sweep};
 
@@ -23,7 +23,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// `cpu` or `cuda:N`, for every run
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, env = DEVICE_VARIABLE, default_value = "cpu")]
     device: String,
 }
 

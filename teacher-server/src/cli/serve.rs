@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::Args;
 use lectern::{
-    commands::{ThreadOptions, Usage, parse_device},
+    commands::{DEVICE_VARIABLE, ThreadOptions, Usage, parse_device},
     wire::Limits,
 };
 use tch::Device;
@@ -31,7 +31,10 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
     /// `cpu`, `cuda:N`, or several GPUs as `cuda:0,cuda:1`: a copy of the model on each
-    #[arg(long = "device", default_value = "cpu", value_name = "DEVICE,..", value_delimiter = ',', value_parser = parse_device)]
+    #[arg(
+        long = "device", env = DEVICE_VARIABLE, default_value = "cpu", value_name = "DEVICE,..",
+        value_delimiter = ',', value_parser = parse_device
+    )]
     devices: Vec<Device>,
     #[command(flatten)]
     threads: ThreadOptions,

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::{
     engine::Engine,
     jobs::Batch,
-    model::{Lane, Model, Prepared, Preparer},
+    model::{Lane, Model, Prepared, Preparer, Values},
 };
 
 type Work = Box<dyn FnOnce(&Model) + Send>;
@@ -67,16 +67,18 @@ impl Compute {
     }
 }
 
-/// On a GPU a second thread prepares the next batch while this one computes. On a CPU there is nothing
-/// to gain: preparing costs a thousandth of computing, takes the same cores, and a batch that is chosen
-/// one forward pass early makes whoever comes in between wait for one more.
+/// On a GPU two more threads prepare the next batch and answer for the last one while this one computes: in
+/// between, the GPU would have nothing to do. On a CPU there is nothing to gain: both cost a thousandth of
+/// computing, take the same cores, and a batch that is chosen one forward pass early makes whoever comes
+/// in between wait for one more.
 fn serve(model: &Model, engine: &Engine) {
     let _guard = FailOnPanic(engine);
     if model.is_on_gpu() {
-        prepare_ahead(model, engine);
+        overlapped(model, engine);
     } else {
         let preparer = model.preparer();
-        compute(model, engine, std::iter::from_fn(|| prepare(&preparer, engine)));
+        let batches = std::iter::from_fn(|| prepare(&preparer, engine));
+        compute(model, engine, batches, |batch, values| engine.finish(&batch, values));
     }
 }
 
@@ -90,9 +92,9 @@ fn prepare(preparer: &Preparer, engine: &Engine) -> Option<Ready> {
     Some((batch, tensors))
 }
 
-fn prepare_ahead(model: &Model, engine: &Engine) {
+fn overlapped(model: &Model, engine: &Engine) {
     thread::scope(|scope| {
-        // No place in the channel: one batch waits in the hands of its sender, and no more.
+        // No place in the channels: a batch waits in the hands of its sender, and no more than one.
         let (hand_over, ready) = sync_channel(0);
         let preparer = model.preparer();
         scope.spawn(move || {
@@ -101,11 +103,26 @@ fn prepare_ahead(model: &Model, engine: &Engine) {
                 && hand_over.send(batch).is_ok()
             {}
         });
-        compute(model, engine, ready.into_iter());
+        let (pass_on, passed) = sync_channel::<(Batch, Vec<Values>)>(0);
+        scope.spawn(move || {
+            let _guard = FailOnPanic(engine);
+            for (batch, values) in passed {
+                engine.finish(&batch, values);
+            }
+        });
+        compute(model, engine, ready.into_iter(), move |batch, values| {
+            // Whoever answers has ended by a panic alone, and has said so.
+            let _is_heard = pass_on.send((batch, values));
+        });
     });
 }
 
-fn compute(model: &Model, engine: &Engine, batches: impl Iterator<Item = Ready>) {
+fn compute(
+    model: &Model,
+    engine: &Engine,
+    batches: impl Iterator<Item = Ready>,
+    mut finish: impl FnMut(Batch, Vec<Values>),
+) {
     for (batch, prepared) in batches {
         let pass = prepared.and_then(|prepared| {
             let values = engine.counters.computing.time(|| model.predict(&prepared))?;
@@ -118,7 +135,7 @@ fn compute(model: &Model, engine: &Engine, batches: impl Iterator<Item = Ready>)
                 counters.padded_tokens.add(prepared.padded_tokens() as u64);
                 counters.mega_flops.add((model.flops(&prepared) / 1e6) as u64);
                 debug!(examples = batch.contents.len(), tokens = prepared.tokens(), "computed");
-                engine.finish(&batch, values);
+                finish(batch, values);
             }
             Err(cause) => return engine.fail(cause.to_string()),
         }

@@ -79,9 +79,10 @@ fn seconds(model: &Model, tokens: usize) -> Result<f64, ModelError> {
 
 /// Operations a second of a product of two square matrices in `kind`, the best of five.
 pub(super) fn peak_flops(device: Device, kind: Kind) -> Result<f64, ModelError> {
-    const SIDE: i64 = 1024;
+    // Milliseconds of work on either.
+    let side: i64 = if device.is_cuda() { 8192 } else { 1024 };
     let _no_grad = tch::no_grad_guard();
-    let matrix = Tensor::f_rand([SIDE, SIDE], (Kind::Float, device))?.f_to_kind(kind)?;
+    let matrix = Tensor::f_rand([side, side], (Kind::Float, device))?.f_to_kind(kind)?;
     let mut best = f64::INFINITY;
     for _ in 0..5 {
         let start = Instant::now();
@@ -89,7 +90,7 @@ pub(super) fn peak_flops(device: Device, kind: Kind) -> Result<f64, ModelError> 
         matrix.f_matmul(&matrix)?.f_get(0)?.f_get(0)?.f_double_value(&[])?;
         best = best.min(start.elapsed().as_secs_f64());
     }
-    Ok(2.0 * (SIDE as f64).powi(3) / best)
+    Ok(2.0 * (side as f64).powi(3) / best)
 }
 
 #[cfg(test)]
