@@ -1,6 +1,7 @@
 //! Threads of our own beside libtorch's.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use tch::Device;
 
 /// Two threads for two halves of a job, or the caller's alone.
 #[derive(Debug)]
@@ -10,6 +11,11 @@ impl Pair {
     /// - `threads`: of libtorch's for an operation, for both together
     pub fn hire(threads: i32) -> Self {
         Self(if threads > 1 { hire(2, threads / 2) } else { None })
+    }
+
+    /// What computes the halves of a training's batches on `device` with `threads`: one thread where a GPU does.
+    pub fn on(device: Device, threads: usize) -> Self {
+        if device.is_cuda() { Self::none() } else { Self::hire(threads as i32) }
     }
 
     /// The caller's thread.

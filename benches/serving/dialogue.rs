@@ -40,7 +40,7 @@ impl Dialogue {
             }
         };
         // As the server's own program sets them.
-        command.args([role, task]).envs(teacher_server::environment::VARIABLES);
+        command.args([role, task]).envs(teacher_server::environment::missing());
         Self::start(command)
     }
 

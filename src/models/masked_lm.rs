@@ -12,6 +12,7 @@ use super::{
     layers::LayerNorm,
     linear::Linear,
 };
+use crate::shared::Shared;
 
 /// The head of a family's `ForMaskedLM`: dense layer, activation, norm, and the word table as output layer.
 #[derive(Debug, Clone, Copy)]
@@ -29,17 +30,17 @@ pub(super) struct MaskedHead {
     pub(super) bias: &'static str,
 }
 
-/// Encoder and head.
-#[derive(Debug)]
+/// Encoder and head. Clones share their parameters, for other threads.
+#[derive(Debug, Clone)]
 pub struct MaskedLm {
     encoder: Box<dyn Encoder>,
     dense: Linear,
     activation: Activation,
     norm: LayerNorm,
     /// `[V, E]`, shared with the encoder.
-    words: Tensor,
+    words: Shared,
     /// `[V]`.
-    bias: Tensor,
+    bias: Shared,
 }
 
 impl MaskedLm {
@@ -62,8 +63,8 @@ impl MaskedLm {
             dense,
             activation: head.activation,
             norm: head.norm.build(builder, head.width, init)?,
-            words: builder.taken(&architecture.word_table(), &[vocabulary, head.width])?,
-            bias: builder.get(head.bias, &[vocabulary], Init::Zeros)?,
+            words: builder.taken(&architecture.word_table(), &[vocabulary, head.width])?.into(),
+            bias: builder.get(head.bias, &[vocabulary], Init::Zeros)?.into(),
         })
     }
 
@@ -82,6 +83,6 @@ impl MaskedLm {
         let width = hidden.size3()?.2;
         let hidden = hidden.f_reshape([-1, width])?.f_index_select(0, places)?;
         let transformed = self.activation.apply(&self.dense.forward(&hidden)?)?;
-        Ok(self.norm.forward(&transformed)?.f_linear(&self.words, Some(&self.bias))?)
+        Ok(self.norm.forward(&transformed)?.f_linear(&self.words, Some(&*self.bias))?)
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Builder, Init, ModelError, TokenBatch,
     encoders::{Architecture, TwoStreams},
 };
+use crate::shared::Shared;
 
 /// The class of `transformers`.
 pub(super) const CLASS: &str = "XLNetLMHeadModel";
@@ -24,12 +25,12 @@ pub struct Permutation {
     pub targets: Tensor,
 }
 
-/// Encoder and output layer, whose weight is the word table.
-#[derive(Debug)]
+/// Encoder and output layer, whose weight is the word table. Clones share their parameters, for other threads.
+#[derive(Debug, Clone)]
 pub struct PermutationLm {
     streams: Box<dyn TwoStreams>,
     /// `[V]`.
-    bias: Tensor,
+    bias: Shared,
 }
 
 impl PermutationLm {
@@ -40,7 +41,7 @@ impl PermutationLm {
     ) -> Result<Option<Self>, ModelError> {
         let Some(streams) = architecture.build_two_streams(builder)? else { return Ok(None) };
         let bias = builder.get("lm_loss.bias", &[architecture.facts().vocabulary], Init::Zeros)?;
-        Ok(Some(Self { streams, bias }))
+        Ok(Some(Self { streams, bias: bias.into() }))
     }
 
     /// `[B, P, V]` raw logits of each target, with dropout of probability `p` on the way.
@@ -51,6 +52,6 @@ impl PermutationLm {
         p: f64,
     ) -> Result<Tensor, ModelError> {
         let queries = self.streams.queries(batch, permutation, p)?;
-        Ok(queries.f_linear(self.streams.words(), Some(&self.bias))?)
+        Ok(queries.f_linear(self.streams.words(), Some(&*self.bias))?)
     }
 }

@@ -36,6 +36,23 @@ impl<J> Halves<J> {
             Self::Whole(job(batch.to_vec())?)
         })
     }
+
+    /// The same part, of other jobs.
+    pub fn map<K>(self, mut job: impl FnMut(J) -> K) -> Halves<K> {
+        match self {
+            Self::Whole(whole) => Halves::Whole(job(whole)),
+            Self::Two(halves) => Halves::Two(halves.map(job)),
+        }
+    }
+
+    /// What there is of it.
+    pub fn iter(&self) -> impl Iterator<Item = &J> {
+        match self {
+            Self::Whole(whole) => std::slice::from_ref(whole),
+            Self::Two(halves) => halves,
+        }
+        .iter()
+    }
 }
 
 /// Losses and gradients so far.

@@ -1,27 +1,36 @@
 //! What a server's process must find in its environment when it is loaded: limits that libtorch, oneDNN and
 //! the C library read once and keep. `docs/MEMORY.md` has what each is worth.
 
-use std::{env, io, os::unix::process::CommandExt as _, process::Command};
+use std::{env, io, os::unix::process::CommandExt as _, process::Command, thread};
 
-/// Name and value.
-pub const VARIABLES: [(&str, &str); 4] = [
-    // Compiled products that oneDNN keeps, 0.3 MiB and more each, 1,024 unless told. A forward pass needs
-    // four, again in every layer; compiling them costs a hundredth of the pass.
-    ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"),
-    // The same again in ideep, which stands between libtorch and oneDNN and has a cache of its own.
-    ("LRU_CACHE_CAPACITY", "16"),
-    // Heaps of glibc, up to eight a core unless told. With one, forward passes reuse what loading freed.
-    ("MALLOC_ARENA_MAX", "1"),
-    // From this size on, a tensor has pages of its own, which go back when it does. Unless told, glibc raises the size as
-    // large tensors come and go, and loading leaves holes; much smaller, and activations are mapped anew in every layer.
-    ("MALLOC_MMAP_THRESHOLD_", "16777216"),
-];
+/// Name and value of those that are not set yet.
+pub fn missing() -> Vec<(&'static str, String)> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut variables = limits(cores).to_vec();
+    variables.retain(|(name, _)| env::var_os(name).is_none());
+    variables
+}
 
-/// Starts this program again in this process, with the [`VARIABLES`] that are not set yet, as nothing else
+fn limits(cores: usize) -> [(&'static str, String); 4] {
+    [
+        // Compiled products that oneDNN keeps, 0.3 MiB and more each, 1,024 unless told. A forward pass needs
+        // four, again in every layer; compiling them costs a hundredth of the pass.
+        ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16".to_owned()),
+        // The same again in ideep, which stands between libtorch and oneDNN and has a cache of its own.
+        ("LRU_CACHE_CAPACITY", "16".to_owned()),
+        // Heaps of glibc, up to eight a core unless told. With one, forward passes reuse what loading freed. Many
+        // threads that tokenise wait for each other at one heap, and the compute thread with them.
+        ("MALLOC_ARENA_MAX", (cores / 2).max(1).to_string()),
+        // From this size on, a tensor has pages of its own, which go back when it does. Unless told, glibc raises the size as
+        // large tensors come and go, and loading leaves holes; much smaller, and activations are mapped anew in every layer.
+        ("MALLOC_MMAP_THRESHOLD_", "16777216".to_owned()),
+    ]
+}
+
+/// Starts this program again in this process, with the variables that are [missing], as nothing else
 /// sets them in time. Returns if all are set, or if it fails.
 pub fn enter() -> io::Result<()> {
-    let missing: Vec<_> =
-        VARIABLES.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect();
+    let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }

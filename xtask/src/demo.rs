@@ -95,19 +95,21 @@ struct Demo {
     encoder: PathBuf,
     home: PathBuf,
     programs: PathBuf,
+    /// Of the teacher; students have cores.
+    device: String,
 }
 
 /// Runs the demo from set-up to table.
-pub(crate) fn run(quick: bool) -> Result<()> {
+pub(crate) fn run(quick: bool, device: String) -> Result<()> {
     libtorch::ensure_any()?;
     let assets = assets::fetch()?;
     println!("building the programs");
     let programs = workspace::build_programs()?;
     let started = Instant::now();
-    let demo = Demo::prepare(if quick { &QUICK } else { &FULL }, assets, programs)?;
+    let demo = Demo::prepare(if quick { &QUICK } else { &FULL }, assets, programs, device)?;
 
     let (teacher, students) = (demo.finetune()?, demo.train_students()?);
-    println!("scoring on one core");
+    println!("scoring");
     let summary = demo.score(&teacher, &students)?;
     demo.write(&summary)?;
     println!("\n{}", summary.table());
@@ -117,7 +119,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
 
 impl Demo {
     /// Empties `target/demo` and puts the data there.
-    fn prepare(sizes: &Sizes, assets: Assets, programs: PathBuf) -> Result<Self> {
+    fn prepare(sizes: &Sizes, assets: Assets, programs: PathBuf, device: String) -> Result<Self> {
         let home = workspace::root().join("target/demo");
         if home.exists() {
             fs::remove_dir_all(&home)
@@ -132,7 +134,7 @@ impl Demo {
             let part: String = all.split_inclusive('\n').take(rows).collect();
             fs::write(home.join("data").join(name), part)?;
         }
-        Ok(Self { encoder: assets.encoder, home, programs })
+        Ok(Self { encoder: assets.encoder, home, programs, device })
     }
 
     fn finetune(&self) -> Result<PathBuf> {
@@ -141,7 +143,7 @@ impl Demo {
         let mut finetune = self.program("teacher-server", "finetune");
         finetune.arg("--encoder").arg(&self.encoder).arg("--output").arg(&teacher);
         self.add_data(&mut finetune);
-        finetune.args(TEACHER).args(["--threads", ALONE]);
+        finetune.args(TEACHER).args(["--threads", ALONE, "--device", &self.device]);
         job::finish(vec![self.start("finetune", finetune)?], None)?;
         Ok(teacher)
     }
@@ -151,7 +153,7 @@ impl Demo {
         let address_file = self.home.join("address");
         let mut serve = self.program("teacher-server", "serve");
         serve.arg("--model").arg(self.home.join("teacher"));
-        serve.args(["--listen", "127.0.0.1:0", "--threads", TOGETHER]);
+        serve.args(["--listen", "127.0.0.1:0", "--threads", TOGETHER, "--device", &self.device]);
         serve.arg("--address-file").arg(&address_file);
         serve.arg("--store").arg(self.home.join("rows"));
         let mut server = self.start("serve", serve)?;
@@ -175,10 +177,10 @@ impl Demo {
     }
 
     fn score(&self, teacher: &Path, students: &[PathBuf]) -> Result<Summary> {
-        let scores = self.evaluate("teacher-server", "--model", teacher)?;
+        let scores = self.evaluate("teacher-server", "--model", teacher, &self.device)?;
         let teacher = Teacher { scores, folder: from_root(teacher) };
         let students = STUDENTS.iter().zip(students).map(|((name, taught), run)| {
-            let scores = self.evaluate("student-trainer", "--run", run)?;
+            let scores = self.evaluate("student-trainer", "--run", run, "cpu")?;
             let Training { wait_share } = read(&run.join("summary.json"))?;
             let wait_share = taught.and(wait_share);
             Ok(Student { name, scores, wait_share, run: from_root(run) })
@@ -186,12 +188,12 @@ impl Demo {
         Ok(Summary { teacher, students: students.collect::<Result<_>>()? })
     }
 
-    fn evaluate(&self, program: &str, flag: &str, model: &Path) -> Result<Scores> {
+    fn evaluate(&self, program: &str, flag: &str, model: &Path, device: &str) -> Result<Scores> {
         let name = model.file_name().unwrap_or_default().to_string_lossy();
         let json = self.home.join(format!("{name}-scores.json"));
         let mut evaluate = self.program(program, "evaluate");
         evaluate.arg(flag).arg(model).arg("--data").arg(self.data("test"));
-        evaluate.arg("--json").arg(&json).args(["--threads", SCORED]);
+        evaluate.arg("--json").arg(&json).args(["--threads", SCORED, "--device", device]);
         job::finish(vec![self.start(&format!("{name}-evaluate"), evaluate)?], None)?;
         read(&json)
     }

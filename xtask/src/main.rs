@@ -46,6 +46,9 @@ enum Errand {
         /// A part of the data and fewer epochs: minutes, not a quarter of an hour
         #[arg(long)]
         quick: bool,
+        /// Where the teacher is fine-tuned, served and scored: `cpu`, or `cuda:N` after `xtask libtorch --cuda`
+        #[arg(long, default_value = "cpu")]
+        device: String,
     },
     /// Everything that needs no download but cargo's and libtorch's: format, lints, docs, tests
     Test,
@@ -81,7 +84,7 @@ fn run(errand: Errand) -> Result<()> {
             libtorch::install(libtorch::Flavour::Cuda, verify)
         }
         Errand::Assets => assets::fetch().map(drop),
-        Errand::Demo { quick } => demo::run(quick),
+        Errand::Demo { quick, device } => demo::run(quick, device),
         Errand::Test => check::run(),
         Errand::Manifests => manifests::run(),
         Errand::Bench { name, args } => bench::run(&name, &args),

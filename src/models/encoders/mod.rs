@@ -160,10 +160,11 @@ pub(super) trait Encoder: Debug + DynClone + Send {
 
 clone_trait_object!(Architecture);
 clone_trait_object!(Encoder);
+clone_trait_object!(TwoStreams);
 
 /// An encoder that can also predict tokens from those before them in any order: beside the states of what a place
 /// holds it computes states that know the place alone.
-pub(super) trait TwoStreams: Debug + Send {
+pub(super) trait TwoStreams: Debug + DynClone + Send {
     /// The query stream's state of each target, `[B, P, H]`. With dropout as in [`Encoder`].
     fn queries(
         &self,

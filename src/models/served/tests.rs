@@ -6,12 +6,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tch::Device;
 
 use super::*;
 use crate::{
     data::LabelSet,
     models::{BEST_WEIGHTS, classify},
-    testing::device,
     wire::ContentHash,
 };
 
@@ -30,7 +30,7 @@ fn files(module: &str) -> TorchScriptFiles {
 }
 
 fn torchscript(files: &TorchScriptFiles) -> Result<TorchScript, ModelError> {
-    TorchScript::load(files, device(), Arithmetic::Auto)
+    TorchScript::load(files, Device::Cpu, Arithmetic::Auto)
 }
 
 fn refused(files: &TorchScriptFiles) -> String {
@@ -44,7 +44,7 @@ fn print(model: &impl ServedModel) -> String {
 #[test]
 fn a_traced_classifier_answers_as_the_same_weights_do_as_a_teacher() {
     let traced = torchscript(&files("bert.pt")).unwrap();
-    let teacher = Teacher::load(&fixtures().join("bert/with_pooler"), device()).unwrap();
+    let teacher = Teacher::load(&fixtures().join("bert/with_pooler"), Device::Cpu).unwrap();
     assert_eq!(traced.max_length(), 64);
     assert_eq!(traced.parameter_count(), teacher.parameter_count());
     let texts = [
@@ -147,15 +147,15 @@ fn a_modules_fingerprint_follows_its_bytes_labels_tokenizer_and_maximum_length()
 #[test]
 fn an_arithmetic_that_a_model_does_not_have_is_refused_by_its_name() {
     let module = ModelFiles::TorchScript(files("two_inputs.pt"));
-    let error = module.load(device(), Arithmetic::Int8).unwrap_err().to_string();
+    let error = module.load(Device::Cpu, Arithmetic::Int8).unwrap_err().to_string();
     assert!(error.starts_with("--dtype int8: ") && error.contains("float32 alone"), "{error}");
-    assert!(module.load(device(), Arithmetic::Float32).is_ok());
+    assert!(module.load(Device::Cpu, Arithmetic::Float32).is_ok());
 }
 
 #[test]
 fn a_folder_without_a_model_says_what_was_looked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let load = |path: &Path| ModelFiles::from(path).load(device(), Arithmetic::Auto);
+    let load = |path: &Path| ModelFiles::from(path).load(Device::Cpu, Arithmetic::Auto);
     let message = load(folder.path()).unwrap_err().to_string();
     for looked_for in ["text_gcn.json", "model.json", "config.json (a Hugging Face folder)"] {
         assert!(message.contains(looked_for), "{message}");
@@ -186,7 +186,7 @@ fn a_text_gcn_answers_for_its_documents_and_refuses_all_others() {
     let folder = tempfile::tempdir().unwrap();
     text_gcn(folder.path(), [1.0, 2.0, 3.0, 4.0]);
     let files = ModelFiles::from(folder.path());
-    let model = files.load(device(), Arithmetic::Auto).unwrap();
+    let model = files.load(Device::Cpu, Arithmetic::Auto).unwrap();
     let texts = [("two", Some("three")), ("one", None), ("two", Some("three"))];
     let answers = classify(&model, texts.into_iter()).unwrap();
     let logits: Vec<_> = answers.iter().map(|answer| answer.logits.clone()).collect();
@@ -207,7 +207,7 @@ fn a_text_gcns_fingerprint_is_that_of_its_answers() {
     let print = |logits| {
         let folder = tempfile::tempdir().unwrap();
         text_gcn(folder.path(), logits);
-        let model = TextGcn::load(folder.path(), device(), Arithmetic::Auto).unwrap();
+        let model = TextGcn::load(folder.path(), Device::Cpu, Arithmetic::Auto).unwrap();
         print(&model)
     };
     assert_eq!(print([1.0, 2.0, 3.0, 4.0]), print([1.0, 2.0, 3.0, 4.0]));
@@ -218,7 +218,8 @@ fn a_text_gcns_fingerprint_is_that_of_its_answers() {
 fn a_text_gcn_whose_files_are_not_of_one_teacher_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     text_gcn(folder.path(), [0.0; 4]);
-    let load = || TextGcn::load(folder.path(), device(), Arithmetic::Auto).unwrap_err().to_string();
+    let load =
+        || TextGcn::load(folder.path(), Device::Cpu, Arithmetic::Auto).unwrap_err().to_string();
     let path = folder.path().join("documents.safetensors");
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
@@ -245,7 +246,7 @@ fn a_students_run_folder_is_told_by_its_model_json() {
     fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
     fs::copy(fixtures().join("student.safetensors"), folder.path().join(BEST_WEIGHTS)).unwrap();
     let files = ModelFiles::from(folder.path());
-    let model = files.load(device(), Arithmetic::Auto).unwrap();
+    let model = files.load(Device::Cpu, Arithmetic::Auto).unwrap();
     assert_eq!(model.max_length(), 9);
     assert_eq!(
         model.architecture(),
@@ -253,11 +254,11 @@ fn a_students_run_folder_is_told_by_its_model_json() {
     );
     let weights = fs::metadata(folder.path().join(BEST_WEIGHTS)).unwrap();
     assert_eq!(files.weight_bytes(), weights.len());
-    let error = files.load(device(), Arithmetic::BFloat16).unwrap_err().to_string();
+    let error = files.load(Device::Cpu, Arithmetic::BFloat16).unwrap_err().to_string();
     assert!(error.starts_with("--dtype bfloat16: "), "{error}");
 
     let before = model.fingerprint().unwrap();
     fs::write(folder.path().join("labels.json"), r#"["a", "b", "d"]"#).unwrap();
-    let after = files.load(device(), Arithmetic::Auto).unwrap().fingerprint().unwrap();
+    let after = files.load(Device::Cpu, Arithmetic::Auto).unwrap().fingerprint().unwrap();
     assert_ne!(before, after);
 }

@@ -124,9 +124,15 @@ impl TorchScript {
         let takes_type_ids = with_types.is_ok();
         let outcome = with_types.or_else(|three| {
             self.run(&both, false).map_err(|two| {
+                let elsewhere = if self.device.is_cuda() {
+                    "; tensors that a traced module makes lie where it was traced: trace it on a GPU, or serve it with \
+                     --device cpu"
+                } else {
+                    ""
+                };
                 wrong(format!(
                     "forward takes neither (input_ids, attention_mask, token_type_ids): {three}; nor \
-                     (input_ids, attention_mask): {two}"
+                     (input_ids, attention_mask): {two}{elsewhere}"
                 ))
             })
         })?;

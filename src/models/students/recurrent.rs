@@ -115,6 +115,26 @@ impl Cell {
         }
     }
 
+    /// The weights of one direction, on a GPU side by side in memory, as cuDNN would otherwise put them for every
+    /// pass.
+    fn laid_out(self, weights: Weights) -> Result<Weights, ModelError> {
+        if weights[0].device().is_cuda() {
+            let _no_grad = tch::no_grad_guard();
+            // What cuDNN calls the cells.
+            let mode = match self {
+                Self::Lstm => 2,
+                Self::Gru => 3,
+            };
+            let (input, hidden) = (weights[0].size()[1], weights[1].size()[1]);
+            let parts = weights.len() as i64;
+            // Moves the weights into the memory that it returns.
+            let _memory = Tensor::f_internal_cudnn_rnn_flatten_weight(
+                &weights, parts, input, mode, hidden, 0, 1, false, false,
+            )?;
+        }
+        Ok(weights)
+    }
+
     /// One direction from zero states: `[T, B, X]` to `[T, B, H]`.
     fn run(self, x: &Tensor, weights: &Weights, train: bool) -> Result<Tensor, ModelError> {
         let hidden = weights[1].size()[1];
@@ -165,7 +185,7 @@ impl Recurrent {
                 let name = format!("{}.{part}_l{layer}{suffix}", cell.name());
                 builder.get(&name, shape, uniform(fresh, hidden))
             };
-            Ok([
+            cell.laid_out([
                 get("weight_ih", &[rows, input])?,
                 get("weight_hh", &[rows, hidden])?,
                 get("bias_ih", &[rows])?,

@@ -10,7 +10,6 @@ use lectern::{
     training::{Checkpoint, Halves, Optimizer, OptimizerKind, Schedule, Step},
 };
 use serde_json::json;
-use tch::Device;
 use tracing::info;
 
 use super::{
@@ -84,10 +83,7 @@ impl<'a> Training<'a> {
             model,
             objective,
             optimizer,
-            pair: match config.device {
-                Device::Cpu => Pair::hire(config.threads as i32),
-                _ => Pair::none(),
-            },
+            pair: Pair::on(config.device, config.threads),
             checkpoint,
             saved: state.step,
             state,

@@ -20,11 +20,11 @@ pub(super) enum Task<'a> {
     Permutation(&'a PermutationLm, Permuting),
 }
 
-/// A batch of which tokens are hidden.
+/// A batch of which tokens are hidden, and the model that it is hidden from; for any thread.
 #[derive(Debug)]
-pub(super) struct Hidden<'a> {
+pub(super) struct Hidden {
     batch: TokenBatch,
-    model: Model<'a>,
+    model: Model,
     /// `[N]` places of the tokens to predict, in the flattened `[B, T]` of what is masked and `[B, P]` of targets.
     places: Tensor,
     /// `[N]` these tokens.
@@ -33,9 +33,9 @@ pub(super) struct Hidden<'a> {
 }
 
 #[derive(Debug)]
-enum Model<'a> {
-    Masked(&'a MaskedLm),
-    Permutation(&'a PermutationLm, Permutation),
+enum Model {
+    Masked(MaskedLm),
+    Permutation(PermutationLm, Permutation),
 }
 
 impl<'a> Task<'a> {
@@ -64,7 +64,7 @@ impl<'a> Task<'a> {
         &self,
         examples: &[(&Worded, Draw)],
         device: Device,
-    ) -> Result<Hidden<'a>, ModelError> {
+    ) -> Result<Hidden, ModelError> {
         match self {
             Self::Masked(model, masking) => {
                 let hidden = examples.iter().map(|(text, draw)| masking.apply(text, *draw));
@@ -78,7 +78,7 @@ impl<'a> Task<'a> {
     }
 }
 
-impl Hidden<'_> {
+impl Hidden {
     /// `N`, at least 1.
     pub(super) const fn count(&self) -> usize {
         self.count
@@ -114,12 +114,12 @@ fn integers(values: &[i64], device: Device) -> Result<Tensor, ModelError> {
     Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
 }
 
-fn masked<'a>(
-    model: &'a MaskedLm,
+fn masked(
+    model: &MaskedLm,
     examples: &[(&Worded, Draw)],
     hidden: &[Masked],
     device: Device,
-) -> Result<Hidden<'a>, ModelError> {
+) -> Result<Hidden, ModelError> {
     let batch = batch(examples, hidden.iter().map(|masked| masked.ids.clone()), device)?;
     let width = batch.ids.size2()?.1;
     let mut places = Vec::new();
@@ -129,19 +129,19 @@ fn masked<'a>(
     let labels: Vec<i64> = hidden.iter().flat_map(|masked| masked.labels.clone()).collect();
     Ok(Hidden {
         batch,
-        model: Model::Masked(model),
+        model: Model::Masked(model.clone()),
         places: integers(&places, device)?,
         labels: integers(&labels, device)?,
         count: places.len(),
     })
 }
 
-fn permuted<'a>(
-    model: &'a PermutationLm,
+fn permuted(
+    model: &PermutationLm,
     examples: &[(&Worded, Draw)],
     hidden: &[Permuted],
     device: Device,
-) -> Result<Hidden<'a>, ModelError> {
+) -> Result<Hidden, ModelError> {
     let batch = batch(examples, hidden.iter().map(|permuted| permuted.ids.clone()), device)?;
     let width = batch.ids.size2()?.1 as usize;
     let most = hidden.iter().map(|permuted| permuted.places.len()).max().unwrap_or_default();
@@ -172,7 +172,7 @@ fn permuted<'a>(
     let labels: Vec<i64> = hidden.iter().flat_map(|permuted| permuted.labels.clone()).collect();
     Ok(Hidden {
         batch,
-        model: Model::Permutation(model, permutation),
+        model: Model::Permutation(model.clone(), permutation),
         places: integers(&places, device)?,
         labels: integers(&labels, device)?,
         count: places.len(),

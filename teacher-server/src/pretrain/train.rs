@@ -9,7 +9,8 @@ use lectern::{
     models::LanguageModel,
     pretraining::Draw,
     text::Worded,
-    training::{Checkpoint, Decay, Optimizer, OptimizerKind, Schedule, Step},
+    threads::Pair,
+    training::{Checkpoint, Decay, Halves, Optimizer, OptimizerKind, Schedule, Step},
 };
 use serde_json::json;
 use tracing::{info, warn};
@@ -30,6 +31,8 @@ pub(super) struct Training<'a> {
     model: &'a LanguageModel,
     task: Task<'a>,
     optimizer: Optimizer,
+    /// Computes the halves of a batch.
+    pair: Pair,
     schedule: Schedule,
     checkpoint: &'a Checkpoint,
     metrics: MetricsFile,
@@ -72,6 +75,7 @@ impl<'a> Training<'a> {
             model,
             task: Task::new(config, model),
             optimizer,
+            pair: Pair::on(config.device, config.threads),
             checkpoint,
             saved: state.step,
             state,
@@ -132,25 +136,20 @@ impl<'a> Training<'a> {
         first: usize,
     ) -> anyhow::Result<(Step, usize)> {
         let config = self.config;
-        let hidden = batches.iter().map(|batch| self.hide(&self.corpus.train, batch, epoch));
+        let hide = |batch: Vec<usize>| self.hide(&self.corpus.train, &batch, epoch);
+        let hidden = batches.iter().map(|batch| Halves::of(&self.pair, batch, hide));
         let hidden = hidden.collect::<anyhow::Result<Vec<_>>>()?;
-        let count = hidden.iter().map(Hidden::count).sum::<usize>();
-        let parts = hidden.iter().map(|hidden| {
-            move || {
-                let sum = hidden.loss(config.dropout)?;
-                Ok::<_, anyhow::Error>(sum.f_div_scalar(count as f64)?)
-            }
-        });
-        let step = Step::sum(&self.optimizer, parts, (config.seed, first), config.clip_norm)?;
+        let count = hidden.iter().flat_map(Halves::iter).map(Hidden::count).sum::<usize>();
+        let job =
+            |hidden: Hidden| move || Ok(hidden.loss(config.dropout)?.f_div_scalar(count as f64)?);
+        let parts = hidden.into_iter().map(|halves| Ok::<_, anyhow::Error>(halves.map(job)));
+        let seed = (config.seed, first);
+        let (optimizer, pair) = (&self.optimizer, &self.pair);
+        let step = Step::sum_of_halves(optimizer, pair, parts, seed, config.clip_norm)?;
         Ok((step, count))
     }
 
-    fn hide(
-        &self,
-        examples: &[Worded],
-        batch: &[usize],
-        epoch: usize,
-    ) -> anyhow::Result<Hidden<'a>> {
+    fn hide(&self, examples: &[Worded], batch: &[usize], epoch: usize) -> anyhow::Result<Hidden> {
         let seed = self.config.seed;
         let place = |&example: &usize| (&examples[example], Draw { seed, epoch, example });
         let batch: Vec<_> = batch.iter().map(place).collect();

@@ -138,7 +138,9 @@ fn xlnet_learns_by_permutations_and_blocks_hold_all_text() {
         if blocks {
             flags.push("--blocks".to_owned());
         }
-        let said = stderr(&teacher_server(&args(&flags)));
+        let output_of = teacher_server(&args(&flags));
+        stdout(&output_of);
+        let said = stderr(&output_of);
         // 24 lines, a fifth held out; of 4 words each, or 10 words a block, and 2 special tokens.
         let expected = if blocks {
             "texts=19 examples=8 tokens=92"

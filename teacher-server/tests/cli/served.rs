@@ -26,6 +26,8 @@ fn a_torchscript_module_is_judged_as_the_teacher_that_it_was_traced_from() {
         (torchscript("bert.pt"), tokenizer(), torchscript("labels.txt"));
     let evaluate = |model: &[&str]| {
         let mut args = vec!["evaluate", "--data", data.to_str().unwrap(), "--threads", "1"];
+        // Where the module was traced.
+        args.extend(["--device", "cpu"]);
         args.extend(model);
         stdout(&teacher_server(&args))
     };

@@ -65,7 +65,8 @@ fn stored_rows_are_compared_with_the_teacher_they_name() {
     let verify = |store: &str| {
         let model = model.to_str().unwrap();
         let args = ["store", "verify", "--store", store, "--model", model, "--data", &data];
-        teacher_server(&[&args[..], &["--threads", "1"]].concat())
+        // As the rows were made, on any device.
+        teacher_server(&[&args[..], &["--threads", "1", "--dtype", "float32"]].concat())
     };
 
     let store = at(&folder, "sound");
