@@ -67,6 +67,16 @@ pub(super) fn of(value: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Gradient>, Tc
     found.into_iter().map(Gradient::new).collect()
 }
 
+/// `gradient` in memory in the order of `value`. A product's backward pass may leave it transposed.
+pub(super) fn laid_out_as(value: &Tensor, gradient: &Tensor) -> Result<Tensor, TchError> {
+    if gradient.stride() == value.stride() {
+        return Ok(gradient.shallow_clone());
+    }
+    let mut copy = value.f_empty_like()?;
+    copy.f_copy_(gradient)?;
+    Ok(copy)
+}
+
 /// Adds the gradients of one more batch to `sum`, both in the order of an optimizer's parameters.
 pub(super) fn add<'a>(
     sum: Vec<Gradient>,

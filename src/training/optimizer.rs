@@ -300,7 +300,8 @@ struct Moving<'a> {
     value: Tensor,
     first: Option<Tensor>,
     second: Option<Tensor>,
-    gradient: &'a Tensor,
+    /// In memory in the order of the value: libtorch's fused step takes both for granted to be alike.
+    gradient: Tensor,
 }
 
 impl<'a> Moving<'a> {
@@ -319,13 +320,14 @@ impl<'a> Moving<'a> {
             None => Ok(whole.shallow_clone()),
             Some(rows) => whole.f_index_select(0, rows),
         };
+        let value = take(&parameter.value)?;
         Ok(Some(Self {
-            value: take(&parameter.value)?,
+            gradient: gradient::laid_out_as(&value, gradient)?,
+            value,
             first: parameter.first.as_ref().map(take).transpose()?,
             second: parameter.second.as_ref().map(take).transpose()?,
             parameter,
             rows,
-            gradient,
         }))
     }
 
@@ -334,7 +336,7 @@ impl<'a> Moving<'a> {
         let step = match &mut self.first {
             None => self.gradient.f_mul_scalar(-lr)?,
             Some(velocity) => {
-                velocity.f_mul_scalar_(momentum)?.f_add_(self.gradient)?.f_mul_scalar(-lr)?
+                velocity.f_mul_scalar_(momentum)?.f_add_(&self.gradient)?.f_mul_scalar(-lr)?
             }
         };
         self.value.f_add_(&step).map(drop)
@@ -348,8 +350,8 @@ impl<'a> Moving<'a> {
         let average = |mean: &mut Tensor, value: &Tensor| {
             mean.f_mul_scalar_(rho)?.f_add_(&value.f_square()?.f_mul_scalar(1.0 - rho)?).map(drop)
         };
-        average(squares, self.gradient)?;
-        let step = root(steps)?.f_div(&root(squares)?)?.f_mul(self.gradient)?;
+        average(squares, &self.gradient)?;
+        let step = root(steps)?.f_div(&root(squares)?)?.f_mul(&self.gradient)?;
         average(steps, &step)?;
         self.value.f_sub_(&step.f_mul_scalar(lr * self.parameter.rate)?).map(drop)
     }

@@ -112,6 +112,25 @@ fn a_sparse_gradient_moves_its_rows_as_a_dense_one_would_and_no_others() {
 }
 
 #[test]
+fn a_gradient_may_lie_in_memory_in_another_order_than_its_parameter() {
+    let fixture = optimizers();
+    for case in &fixture.cases {
+        let start = tensor(&fixture.start).to_kind(Kind::Float);
+        let [expected, found] = [false, true].map(|transposed| {
+            let p = start.copy().set_requires_grad(true);
+            let mut optimizer = Optimizer::new(case.kind(), std::iter::once(("p", &p)));
+            for gradient in &fixture.gradients {
+                let gradient = tensor(gradient).to_kind(Kind::Float);
+                let gradient = if transposed { gradient.tr().contiguous().tr() } else { gradient };
+                optimizer.step(&[Gradient::Dense(gradient)], case.lr).unwrap();
+            }
+            p.detach()
+        });
+        assert!(difference(&found, &expected) < ROUNDING, "{}", case.optimizer);
+    }
+}
+
+#[test]
 fn clipping_scales_all_gradients_by_their_joint_norm() {
     // Norms 3 and 4 make 5.
     let gradients = [

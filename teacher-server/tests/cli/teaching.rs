@@ -155,7 +155,8 @@ fn predict_answers_each_line_in_order_with_label_probabilities_and_logits() {
     let texts = batch["texts"].as_array().unwrap();
     let line = |text| json!({"text": text, "label": "x"}).to_string();
     let input = texts.iter().map(line).collect::<Vec<_>>().join("\n");
-    let answers = json_lines(&stdout(&predict(model.to_str().unwrap(), &input, &["--dtype", "float32"])));
+    let answers =
+        json_lines(&stdout(&predict(model.to_str().unwrap(), &input, &["--dtype", "float32"])));
     assert_eq!(answers.len(), texts.len());
     for (answer, expected) in answers.iter().zip(batch["logits"].as_array().unwrap()) {
         let values = |value: &Value| -> Vec<f64> {
