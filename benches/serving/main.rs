@@ -29,6 +29,7 @@ mod machine;
 mod measures;
 mod memory;
 mod models;
+mod overhead;
 mod peer;
 mod process;
 mod server;
@@ -42,10 +43,15 @@ use std::env;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use mimalloc::MiMalloc;
 use serde_json::Value;
 
 use peer::PeerSpec;
 use sections::Sections;
+
+/// As the server's own program has it.
+#[global_allocator]
+static HEAP: MiMalloc = MiMalloc;
 
 /// Measures the server; writes `target/bench/serving.json`.
 #[derive(Parser)]
@@ -72,6 +78,8 @@ enum Section {
     Cold,
     /// gRPC against the same teacher called in process
     InProcess,
+    /// What the server does around forward passes
+    Overhead,
     /// Eight students, three epochs, the same data
     Epochs,
     /// Rows already stored, one core a side
@@ -120,6 +128,7 @@ impl Section {
         match self {
             Self::Cold => cold::run(bench),
             Self::InProcess => in_process::run(bench),
+            Self::Overhead => overhead::run(bench),
             Self::Epochs => epochs::run(bench),
             Self::Stored => stored::run(bench),
             Self::Light => light::run(bench),
