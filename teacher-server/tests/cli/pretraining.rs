@@ -155,6 +155,25 @@ fn xlnet_learns_by_permutations_and_blocks_hold_all_text() {
 }
 
 #[test]
+fn halves_of_a_batch_on_two_threads_teach_what_the_whole_does() {
+    let text = Text::new();
+    for family in ["bert", "xlnet"] {
+        let [whole, halves] = ["1", "2"].map(|threads| {
+            let output = text.path(&format!("{family} {threads}"));
+            let changes =
+                [("--output", output.as_str()), ("--threads", threads), ("--dropout", "0")];
+            stdout(&teacher_server(&args(&text.pretrain(family, &changes))));
+            losses(&output)
+        });
+        assert_eq!(whole.len(), halves.len());
+        for (a, b) in whole.iter().zip(&halves) {
+            // The same sums in another order, over a few steps.
+            assert!((a - b).abs() < 1e-3, "{family}: {whole:?}, {halves:?}");
+        }
+    }
+}
+
+#[test]
 fn a_killed_pre_training_goes_on_to_the_same_bytes() {
     let text = Text::new();
     for family in ["bert", "xlnet"] {
@@ -164,6 +183,8 @@ fn a_killed_pre_training_goes_on_to_the_same_bytes() {
             ("--checkpoint-every", "2"),
             ("--accumulate", "2"),
             ("--batch-size", "4"),
+            // Two of them compute halves of a batch.
+            ("--threads", "2"),
             // A GPU adds up the gradient of a table that is output layer too in no fixed order.
             ("--device", "cpu"),
         ];
