@@ -15,6 +15,10 @@ const LENGTH: usize = 32;
 /// Tokens of the smallest batch that is tried; doubled as long as that gains.
 const FIRST: usize = 128;
 
+/// Tokens of the smallest batch that is taken, unless it takes too long: below, a pass alone on a quiet machine may be
+/// as fast, but passes beside each other are not (`docs/FORWARD.md`).
+const FEWEST: usize = 512;
+
 /// Tokens of the largest batch that is tried: 2,048 examples of 32 tokens.
 const LAST: usize = 1 << 16;
 
@@ -54,10 +58,12 @@ fn is_settled(rates: &[(usize, f64)]) -> bool {
     fastest(further) < fastest(before) * WORTH_IT
 }
 
-/// The first of growing sizes that no other beats by what is worth it.
+/// The first of growing sizes, from [`FEWEST`] on, that no other beats by what is worth it; the last if all are smaller.
 fn smallest_as_fast(rates: &[(usize, f64)]) -> (usize, f64) {
-    let enough = fastest(rates) / WORTH_IT;
-    rates.iter().copied().find(|(_, rate)| *rate >= enough).unwrap_or((FIRST, 0.0))
+    let few = rates.partition_point(|(tokens, _)| *tokens < FEWEST);
+    let large = &rates[few.min(rates.len().saturating_sub(1))..];
+    let enough = fastest(large) / WORTH_IT;
+    large.iter().copied().find(|(_, rate)| *rate >= enough).unwrap_or((FIRST, 0.0))
 }
 
 fn fastest(rates: &[(usize, f64)]) -> f64 {
@@ -107,7 +113,14 @@ mod tests {
 
     #[test]
     fn the_smallest_of_the_sizes_that_are_about_as_fast_is_taken() {
-        let rates = [(128, 50.0), (256, 78.0), (512, 80.0), (1024, 81.0)];
-        assert_eq!(smallest_as_fast(&rates), (256, 78.0));
+        let rates = [(512, 50.0), (1024, 78.0), (2048, 80.0), (4096, 81.0)];
+        assert_eq!(smallest_as_fast(&rates), (1024, 78.0));
+    }
+
+    #[test]
+    fn few_tokens_are_taken_only_where_more_would_take_too_long() {
+        assert_eq!(smallest_as_fast(&[(128, 80.0), (256, 81.0), (512, 79.0)]), (512, 79.0));
+        assert_eq!(smallest_as_fast(&[(128, 80.0), (256, 81.0)]), (256, 81.0));
+        assert_eq!(smallest_as_fast(&[(128, 80.0)]), (128, 80.0));
     }
 }
