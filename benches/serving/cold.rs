@@ -4,9 +4,8 @@
 use std::fs;
 
 use anyhow::Result;
-use lectern::commands::parse_device;
+use lectern::{commands::parse_device, models::Arithmetic};
 use serde_json::Value;
-use tch::Kind;
 
 use crate::{
     Bench,
@@ -27,59 +26,47 @@ struct Setting {
     /// Headlines of one turn.
     headlines: usize,
     /// Names of PyTorch's loops and what they compute with.
-    loops: &'static [(&'static str, &'static str)],
+    loops: &'static [(&'static str, Arithmetic)],
     servers: &'static [Goal],
 }
 
 /// A server of one arithmetic, and how many times as fast as one of the loops it is to be.
 struct Goal {
     metric: &'static str,
-    arithmetic: &'static str,
-    /// Type of the products whose peak it is held against.
-    peak: Kind,
+    arithmetic: Arithmetic,
     target: f64,
     of: &'static str,
 }
 
+impl Goal {
+    const fn new(
+        metric: &'static str,
+        arithmetic: Arithmetic,
+        target: f64,
+        of: &'static str,
+    ) -> Self {
+        Self { metric, arithmetic, target, of }
+    }
+}
+
 const ON_CPU: Setting = Setting {
     headlines: 768,
-    loops: &[("pytorch_sorted", "float32")],
+    loops: &[("pytorch_sorted", Arithmetic::Float32)],
     servers: &[
-        Goal {
-            metric: "cold",
-            arithmetic: "float32",
-            peak: Kind::Float,
-            target: 1.0,
-            of: "pytorch_sorted",
-        },
-        Goal {
-            metric: "cold_int8",
-            arithmetic: "int8",
-            peak: Kind::Float,
-            target: 2.3,
-            of: "pytorch_sorted",
-        },
+        Goal::new("cold", Arithmetic::Float32, 1.0, "pytorch_sorted"),
+        Goal::new("cold_int8", Arithmetic::Int8, 2.3, "pytorch_sorted"),
     ],
 };
 
 const ON_GPU: Setting = Setting {
     headlines: 1 << 16,
-    loops: &[("pytorch_sorted", "float32"), ("pytorch_sorted_float16", "float16")],
+    loops: &[
+        ("pytorch_sorted", Arithmetic::Float32),
+        ("pytorch_sorted_float16", Arithmetic::Float16),
+    ],
     servers: &[
-        Goal {
-            metric: "cold",
-            arithmetic: "float32",
-            peak: Kind::Float,
-            target: 1.0,
-            of: "pytorch_sorted",
-        },
-        Goal {
-            metric: "cold_float16",
-            arithmetic: "float16",
-            peak: Kind::Half,
-            target: 1.0,
-            of: "pytorch_sorted_float16",
-        },
+        Goal::new("cold", Arithmetic::Float32, 1.0, "pytorch_sorted"),
+        Goal::new("cold_float16", Arithmetic::Float16, 1.0, "pytorch_sorted_float16"),
     ],
 };
 
@@ -93,7 +80,8 @@ struct Side {
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
-    let setting = if bench.device == "cpu" { &ON_CPU } else { &ON_GPU };
+    let device = parse_device(&bench.device).map_err(anyhow::Error::msg)?;
+    let setting = if device.is_cuda() { &ON_GPU } else { &ON_CPU };
     let n = bench.few(setting.headlines);
     let model = BERT_BASE.folder()?;
     let mut headlines = Headlines::fresh();
@@ -103,7 +91,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
     // Nothing computes while another is measured: a server without work and a peer that was not asked
     // sleep.
     let loops = setting.loops.iter();
-    let loops = loops.map(|(name, arithmetic)| PeerSpec::pytorch(name, &bench.device, arithmetic));
+    let loops = loops.map(|(name, arithmetic)| PeerSpec::pytorch(name, &bench.device, *arithmetic));
     let mut peers = Vec::new();
     for spec in loops.collect::<Result<Vec<_>>>()?.iter().chain(&bench.peers) {
         let peer = Peer::start(spec, &model, &file, bench.threads)?;
@@ -113,12 +101,11 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
     let task = Task { device: bench.device.clone(), ..Task::cold(model, bench.threads) };
     let mut sides = Vec::new();
     for goal in setting.servers {
-        let task = Task { arithmetic: goal.arithmetic.to_owned(), ..task.clone() };
+        let task = Task { arithmetic: goal.arithmetic.to_string(), ..task.clone() };
         let server = Server::start(&task)?;
         sides.push(Side { goal, server, rates: Vec::new(), peaks: Vec::new() });
     }
 
-    let device = parse_device(&bench.device).map_err(anyhow::Error::msg)?;
     for turn in 0..=bench.turns {
         for (peer, rates) in &mut peers {
             let rate = peer.turn(|| deal(&headlines.take(n), STUDENTS))?;
@@ -130,7 +117,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Value>> {
             let taken = label(side.server.url(), side.server.fingerprint(), students)?;
             side.rates.extend((turn > 0).then_some(n as f64 / taken.as_secs_f64()));
             // The machine's speed changes from minute to minute, so its peak takes part in the turns.
-            let peak = || peak_flops_of(device, side.goal.peak) / flops_per_headline(BERT_BASE);
+            let kind = side.goal.arithmetic.kind();
+            let peak = || peak_flops_of(device, kind) / flops_per_headline(BERT_BASE);
             side.peaks.extend((turn > 0).then(peak));
         }
     }

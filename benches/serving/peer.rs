@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use lectern::wire::Fingerprint;
+use lectern::{models::Arithmetic, wire::Fingerprint};
 use serde::Deserialize;
 use student_trainer::labels::{TeacherUrl, describe};
 
@@ -44,7 +44,7 @@ impl FromStr for PeerSpec {
 
 impl PeerSpec {
     /// PyTorch over length-sorted batches, with the interpreter in `LECTERN_BENCH_PYTHON`; `name`d in the measures.
-    pub(crate) fn pytorch(name: &str, device: &str, arithmetic: &str) -> Result<Self> {
+    pub(crate) fn pytorch(name: &str, device: &str, arithmetic: Arithmetic) -> Result<Self> {
         let python = std::env::var("LECTERN_BENCH_PYTHON")
             .context("set LECTERN_BENCH_PYTHON, or run `cargo xtask bench serving`")?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pytorch_sorted.py");
