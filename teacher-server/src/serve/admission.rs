@@ -42,51 +42,6 @@ pub(super) fn accept(engine: &Engine, hello: &Hello) -> Result<RowFormat, Status
     RowFormat::of(hello, card).map_err(|cause| Status::invalid_argument(cause.to_string()))
 }
 
-/// Answers what is known or cannot be taken, and queues the rest for `experiment`. Every example is
-/// answered through `answers` once, now or later, unless the teacher fails.
-///
-/// Memory is looked up here and now; disk, network and tokenising do not hold up the other streams of
-/// this thread.
-pub(super) async fn admit(
-    engine: &Arc<Engine>,
-    experiment: &Arc<str>,
-    examples: Vec<Example>,
-    answers: &mpsc::Sender<Answer>,
-) -> Result<(), Status> {
-    let mut wanted = Wanted::default();
-    for example in examples {
-        let waiter = Waiter { id: example.id, answers: answers.clone() };
-        if let Err(failure) = check(&example, engine.card().limits) {
-            engine.refuse(&waiter, failure);
-            continue;
-        }
-        let content = ContentHash::new(&example.text, example.text_pair.as_deref());
-        if !engine.answer_from_memory(content, &waiter) {
-            wanted.push(content, example, waiter);
-        }
-    }
-    if wanted.contents.is_empty() {
-        return Ok(());
-    }
-    let (here, whose) = (Arc::clone(engine), Arc::clone(experiment));
-    let left = blocking(move || {
-        let found = here.store().on_disk(&wanted.contents);
-        let left = wanted.answer(&here, Tier::Disk, found);
-        if here.store().is_shared() {
-            return left;
-        }
-        left.queue(&here, &whose);
-        Wanted::default()
-    })
-    .await?;
-    if left.contents.is_empty() {
-        return Ok(());
-    }
-    let found = engine.store().shared(&left.contents).await;
-    let (here, whose) = (Arc::clone(engine), Arc::clone(experiment));
-    blocking(move || left.answer(&here, Tier::Shared, found).queue(&here, &whose)).await
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
@@ -94,14 +49,66 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|cause| Status::internal(format!("looking up and tokenising failed: {cause}")))
 }
 
-/// Examples still without an answer; the parts stand in one order.
+/// Examples still without an answer; the parts stand in one order. Every example is answered once, now or later, unless
+/// the teacher fails.
 #[derive(Default)]
-struct Wanted {
+pub(super) struct Wanted {
     contents: Vec<ContentHash>,
     examples: Vec<(proto::Example, Waiter)>,
 }
 
 impl Wanted {
+    /// Answers what memory has or cannot be taken through `answers`; what is left.
+    pub(super) fn new(
+        engine: &Engine,
+        examples: Vec<Example>,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Self {
+        let mut wanted = Self::default();
+        for example in examples {
+            let waiter = Waiter { id: example.id, answers: answers.clone() };
+            if let Err(failure) = check(&example, engine.card().limits) {
+                engine.refuse(&waiter, failure);
+                continue;
+            }
+            let content = ContentHash::new(&example.text, example.text_pair.as_deref());
+            if !engine.answer_from_memory(content, &waiter) {
+                wanted.push(content, example, waiter);
+            }
+        }
+        wanted
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.contents.is_empty()
+    }
+
+    /// Answers what the lower tiers have and queues the rest for `experiment`. Disk, network and tokenising hold up
+    /// no stream of this thread.
+    pub(super) async fn admit(
+        self,
+        engine: Arc<Engine>,
+        experiment: Arc<str>,
+    ) -> Result<(), Status> {
+        let (here, whose) = (Arc::clone(&engine), Arc::clone(&experiment));
+        let left = blocking(move || {
+            let found = here.store().on_disk(&self.contents);
+            let left = self.answer(&here, Tier::Disk, found);
+            if here.store().is_shared() {
+                return left;
+            }
+            left.queue(&here, &whose);
+            Self::default()
+        })
+        .await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let found = engine.store().shared(&left.contents).await;
+        blocking(move || left.answer(&engine, Tier::Shared, found).queue(&engine, &experiment))
+            .await
+    }
+
     fn push(&mut self, content: ContentHash, example: Example, waiter: Waiter) {
         self.contents.push(content);
         self.examples.push((example, waiter));

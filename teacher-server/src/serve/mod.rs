@@ -26,7 +26,7 @@ mod totals;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     thread::{JoinHandle, available_parallelism},
     time::{Duration, Instant},
 };
@@ -57,13 +57,15 @@ use service::TeacherService;
 
 use crate::store::Store;
 
+/// Cores that this process may use.
+static CORES: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(2, usize::from));
+
 /// What a server runs on: two threads that move messages, for the cores belong to the teacher, and as many
 /// that tokenise and read the disk as there are cores. Tokio's 512 would give each student one, with a stack
 /// and buffers.
 pub fn runtime() -> io::Result<Runtime> {
-    let cores = available_parallelism().map_or(2, usize::from);
     let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).max_blocking_threads(cores.max(2)).enable_all().build()
+    builder.worker_threads(2).max_blocking_threads((*CORES).max(2)).enable_all().build()
 }
 
 /// Bound addresses, before the teacher is loaded: a port in use is found before any expensive work.

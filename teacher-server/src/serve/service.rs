@@ -22,7 +22,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
-    admission::{accept, admit},
+    admission::{Wanted, accept},
     answers::Answers,
     deadline::deadline,
     engine::Engine,
@@ -115,8 +115,9 @@ impl TeacherRpc for TeacherService {
         let mut student = engine.students.enter(&hello.experiment);
         student.took(n);
         let (answers, mut answered) = Answers::channel(&engine, n);
-        admit(&engine, student.experiment(), examples, &answers).await?;
+        let wanted = Wanted::new(&engine, examples, &answers);
         drop(answers);
+        wanted.admit(Arc::clone(&engine), Arc::clone(student.experiment())).await?;
         let mut all = Vec::with_capacity(n);
         while all.len() < n {
             if answered.recv_many(&mut all, n).await == 0 {

@@ -6,13 +6,17 @@ use lectern::wire::{
     Answer, RowFormat, TeacherCard, encode_rows,
     proto::{self, ExampleBatch, StudentMessage, TeacherMessage, student_message, teacher_message},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 use tracing::info;
 
 use super::{
-    admission::{accept, admit},
+    CORES,
+    admission::{Wanted, accept},
     answers::Answers,
     engine::Engine,
     service::shutting_down,
@@ -25,6 +29,12 @@ const MAX_ROWS_PER_MESSAGE: usize = 256;
 
 /// Bytes of an answer beside its logits, at most: id, content hash, or a failure's message.
 const ANSWER_OVERHEAD: usize = 512;
+
+/// Messages of one stream that are looked up and tokenised beside each other: as many as it takes for one student to keep a
+/// GPU busy, few enough that the others' find a thread that tokenises.
+fn admitted_at_once() -> usize {
+    (*CORES / 4).max(1)
+}
 
 type Messages = mpsc::Sender<Result<TeacherMessage, Status>>;
 
@@ -76,9 +86,16 @@ async fn converse(
 
     let (answers, mut answered) = Answers::channel(&engine, credits);
     let student = engine.students.enter(&experiment);
-    let in_flight = HashSet::default();
-    let mut stream =
-        StudentStream { engine, student, answers, in_flight, format, credits, rows: 0 };
+    let mut stream = StudentStream {
+        engine,
+        student,
+        answers,
+        in_flight: HashSet::default(),
+        admissions: JoinSet::new(),
+        format,
+        credits,
+        rows: 0,
+    };
     let watched = Arc::clone(&stream.engine);
     let mut failed = std::pin::pin!(watched.failed());
     let most = rows_per_message(watched.card(), format);
@@ -91,6 +108,7 @@ async fn converse(
             watched.room().await;
             inbound.message().await
         };
+        let may_read = reading && stream.admissions.len() < admitted_at_once();
         tokio::select! {
             biased;
             cause = &mut failed => {
@@ -98,9 +116,10 @@ async fn converse(
             }
             () = messages.closed() => break,
             _ = answered.recv_many(&mut taken, most) => stream.write(&taken, messages).await?,
+            Some(ended) = stream.admissions.join_next() => admitted(ended)?,
             () = draining.cancelled(), if reading => reading = false,
-            message = next, if reading => match message.map_err(over_a_limit)? {
-                Some(message) => stream.read(message).await?,
+            message = next, if may_read => match message.map_err(over_a_limit)? {
+                Some(message) => stream.read(message)?,
                 None => reading = false,
             },
         }
@@ -115,6 +134,10 @@ fn over_a_limit(status: Status) -> Status {
         Code::OutOfRange => Status::resource_exhausted(status.message()),
         _ => status,
     }
+}
+
+fn admitted(ended: Result<Result<(), Status>, JoinError>) -> Result<(), Status> {
+    ended.map_err(|cause| Status::internal(format!("admitting examples failed: {cause}")))?
 }
 
 /// How many answers fit one message whatever they hold.
@@ -134,6 +157,8 @@ struct StudentStream {
     student: Student,
     answers: mpsc::Sender<Answer>,
     in_flight: HashSet<u64>,
+    /// Messages whose examples are looked up and tokenised.
+    admissions: JoinSet<Result<(), Status>>,
     format: RowFormat,
     credits: usize,
     rows: u64,
@@ -152,7 +177,7 @@ impl StudentStream {
         send(messages, teacher_message::Message::Rows(rows)).await
     }
 
-    async fn read(&mut self, message: StudentMessage) -> Result<(), Status> {
+    fn read(&mut self, message: StudentMessage) -> Result<(), Status> {
         let examples = match message.message {
             Some(student_message::Message::Examples(ExampleBatch { examples })) => examples,
             Some(student_message::Message::Hello(_)) => {
@@ -174,6 +199,12 @@ impl StudentStream {
             }
         }
         self.student.took(examples.len());
-        admit(&self.engine, self.student.experiment(), examples, &self.answers).await
+        let wanted = Wanted::new(&self.engine, examples, &self.answers);
+        if !wanted.is_empty() {
+            let (engine, experiment) =
+                (Arc::clone(&self.engine), Arc::clone(self.student.experiment()));
+            self.admissions.spawn(wanted.admit(engine, experiment));
+        }
+        Ok(())
     }
 }
