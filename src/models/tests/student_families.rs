@@ -38,8 +38,11 @@ struct Case {
     gradients: BTreeMap<String, Vec<f64>>,
 }
 
-/// float32 sums in another order.
+/// float32 sums in another order, as `torch.testing.assert_close` allows them: so much, and so much of the largest
+/// number compared, for an error is relative to the terms of a sum. DPCNN's logits are as large as 44, where
+/// processors with other convolutions are six units in the last place apart.
 const TOLERANCE: f64 = 1e-5;
+const RELATIVE_TOLERANCE: f64 = 1.3e-6;
 
 fn expected() -> Expected {
     serde_json::from_str(&fs::read_to_string(fixtures().join("students.json")).unwrap()).unwrap()
@@ -73,8 +76,10 @@ fn model(name: &str, family: &Family) -> (Box<dyn StudentModel>, Parameters) {
 
 fn assert_close(what: &str, found: &Tensor, expected: &[f64]) {
     let expected = tensor_of(expected).view(found.size().as_slice());
-    let difference = (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
-    assert!(difference < TOLERANCE, "{what}: differs by {difference}");
+    let largest = |tensor: Tensor| tensor.abs().max().double_value(&[]);
+    let difference = largest(found.to_kind(Kind::Double) - &expected);
+    let allowed = TOLERANCE + RELATIVE_TOLERANCE * largest(expected);
+    assert!(difference < allowed, "{what}: differs by {difference}, more than {allowed}");
 }
 
 #[test]
