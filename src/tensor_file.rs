@@ -26,7 +26,7 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// the largest value of its threshold that grows by itself.
 const BLOCK_BYTES: usize = 32 << 20;
 
-/// As float32, a tensor of this size has such pages alone, in a server: see its `MALLOC_MMAP_THRESHOLD_`.
+/// As float32, a tensor of this size leaves no hole that is not used again, and is read apart from blocks.
 const LARGE_BYTES: usize = 16 << 20;
 
 /// Which tensors of a file lie in memory that is allocated as one.

@@ -126,7 +126,9 @@ const LARGEST_IN_16_BITS: i64 = 64;
 
 /// Steps of one row, for it to lie between `-n` and `n` of them: `[R, input]` to `[R, 1]`.
 fn steps(x: &Tensor, n: i64) -> Result<Tensor, ModelError> {
-    let largest = x.f_abs()?.f_amax([-1i64].as_slice(), true)?;
+    // Not of absolute values, which would be written to memory first.
+    let (low, high) = (x.f_amin([-1i64].as_slice(), true)?, x.f_amax([-1i64].as_slice(), true)?);
+    let largest = high.f_maximum(&low.f_neg()?)?;
     // A row of zeros may have any step but 0.
     Ok(largest.f_div_scalar(n as f64)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?)
 }
@@ -135,7 +137,9 @@ fn steps(x: &Tensor, n: i64) -> Result<Tensor, ModelError> {
 /// uint8 with 0 at 128, and the `[R, 1]` steps.
 fn quantised(x: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
     let steps = steps(x, LARGEST)?;
-    let whole = x.f_div(&steps)?.f_quantize_per_tensor(1.0, 128, Kind::QUInt8)?.f_int_repr()?;
+    let signed = x.f_div(&steps)?.f_round_()?.f_to_kind(Kind::Int8)?;
+    // Turning the sign's bit adds 128. libtorch's own ways to uint8 take a value at a time.
+    let whole = signed.f_view_dtype(Kind::Uint8)?.f_bitwise_xor_(128)?;
     Ok((whole, steps))
 }
 
@@ -293,6 +297,17 @@ mod tests {
         assert_eq!(rounded, [16, 16, 32, 80, 160, 320, 512, 512, 640]);
         let kernels = Kernels::new(Device::Cpu, Arithmetic::Int8).unwrap();
         assert_eq!(kernels.rows(17), 17);
+    }
+
+    #[test]
+    fn a_row_s_largest_value_is_127_steps_from_128_whatever_the_other_rows_hold() {
+        let x = Tensor::from_slice2(&[[-1.0f32, 0.0, 0.25, 1.0], [-8.0, 2.0, 0.0, 3.0], [0.0; 4]]);
+        let (whole, steps) = quantised(&x).unwrap();
+        assert_eq!(whole.kind(), Kind::Uint8);
+        // 0.25 is 31.75 steps of 1/127; 2 and 3 are 31.75 and 47.6 of 8/127.
+        let whole = Vec::<i64>::try_from(whole.flatten(0, 1)).unwrap();
+        assert_eq!(whole, [1, 128, 160, 255, 1, 160, 128, 176, 128, 128, 128, 128]);
+        assert_eq!(steps.size(), [3, 1]);
     }
 
     #[test]

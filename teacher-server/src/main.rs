@@ -6,8 +6,8 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use teacher_server::cli::Cli;
 
-/// What is not a tensor: text, tokens, rows, messages, by many threads at once. Tensors stay in glibc's heaps, of which
-/// there are few, see `environment`.
+/// Of everything, libtorch's tensors too, for the feature `override` replaces the C library's `malloc`. Many threads
+/// allocate text, tokens, rows and messages at once, and no free memory stays between tensors for good; see `environment`.
 #[global_allocator]
 static HEAP: MiMalloc = MiMalloc;
 

@@ -178,7 +178,7 @@ impl Layer {
     /// `[R, H]` to `[R, H]`; the first `B T` rows are the examples'.
     pub(super) fn forward(
         &self,
-        x: &Tensor,
+        x: Tensor,
         shape: &Shape,
         drop: f64,
     ) -> Result<Tensor, ModelError> {
@@ -188,17 +188,27 @@ impl Layer {
     /// [`forward`](Self::forward) with another attention: query, key and value of `[R, H]` to `[B T, H]`.
     pub(super) fn forward_with(
         &self,
-        x: &Tensor,
+        x: Tensor,
         drop: f64,
         attend: impl FnOnce([Tensor; 3]) -> Result<Tensor, ModelError>,
     ) -> Result<Tensor, ModelError> {
-        let attended = attend(self.projections.forward(x)?)?;
-        let attended = padded_to(x.size()[0], attended)?;
-        let attended = dropout(self.attention_output.forward(&attended)?, drop)?;
-        let x = self.attention_norm.forward(&attended.f_add(x)?)?;
-        let inner = self.intermediate.forward_then(self.sizes.activation, &x)?;
-        let output = dropout(self.output.forward(&inner)?, drop)?;
-        self.output_norm.forward(&output.f_add(&x)?)
+        let x = self.attention_norm.forward(&self.attended(x, drop, attend)?)?;
+        let output =
+            self.output.forward(&self.intermediate.forward_then(self.sizes.activation, &x)?)?;
+        self.output_norm.forward(&dropout(output, drop)?.f_add_(&x)?)
+    }
+
+    /// What `x` attends to, added to it.
+    #[expect(clippy::needless_pass_by_value, reason = "what comes after it needs its memory")]
+    fn attended(
+        &self,
+        x: Tensor,
+        drop: f64,
+        attend: impl FnOnce([Tensor; 3]) -> Result<Tensor, ModelError>,
+    ) -> Result<Tensor, ModelError> {
+        let attended = padded_to(x.size()[0], attend(self.projections.forward(&x)?)?)?;
+        let mut attended = dropout(self.attention_output.forward(&attended)?, drop)?;
+        Ok(attended.f_add_(&x)?)
     }
 }
 
@@ -212,7 +222,7 @@ pub(super) fn run<'a>(
 ) -> Result<Tensor, ModelError> {
     by_rows(kernels, hidden, |mut rows| {
         for layer in layers {
-            rows = layer.forward(&rows, shape, drop)?;
+            rows = layer.forward(rows, shape, drop)?;
         }
         Ok(rows)
     })

@@ -184,7 +184,7 @@ impl Encoder for Deberta {
                 let layer = &self.layers[i];
                 let positions = self.positions.of_layer(i, layer, &reached, drop)?;
                 let attend = |parts| self.attend(parts, &positions, &reached, &shape, drop);
-                rows = layer.forward_with(&rows, drop, attend)?;
+                rows = layer.forward_with(rows, drop, attend)?;
             }
             Ok(rows)
         })

@@ -106,14 +106,14 @@ impl Layer {
             None => x,
         };
         let attended = padded_to(x.size()[0], self.attend(normed, view, drop)?)?;
-        let x = x.f_add(&dropout(self.attention_output.forward(&attended)?, drop)?)?;
+        let x = dropout(self.attention_output.forward(&attended)?, drop)?.f_add_(x)?;
 
         // GeGLU (Shazeer 2020, arXiv 2002.05202, eq. 6).
         let inner = self.inner.forward(&self.inner_norm.forward(&x)?)?;
         let half = inner.size()[1] / 2;
         let activated = self.activation.apply(&inner.f_narrow(1, 0, half)?)?;
         let gated = dropout(activated.f_mul(&inner.f_narrow(1, half, half)?)?, drop)?;
-        Ok(x.f_add(&self.output.forward(&gated)?)?)
+        Ok(self.output.forward(&gated)?.f_add_(&x)?)
     }
 
     fn attend(&self, x: &Tensor, view: &View, drop: f64) -> Result<Tensor, ModelError> {

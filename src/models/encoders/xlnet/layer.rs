@@ -218,11 +218,11 @@ impl Layer {
         drop: f64,
     ) -> Result<Tensor, ModelError> {
         let attended = padded_to(x.size()[0], self.attend(query, memory, view, drop)?)?;
-        let attended = dropout(self.projections.output(&attended)?, drop)?;
-        let x = self.attention_norm.forward(&attended.f_add(x)?)?;
-        let inner = dropout(self.inner.forward_then(self.activation, &x)?, drop)?;
-        let output = dropout(self.output.forward(&inner)?, drop)?;
-        self.output_norm.forward(&output.f_add(&x)?)
+        let attended = dropout(self.projections.output(&attended)?, drop)?.f_add_(x)?;
+        let x = self.attention_norm.forward(&attended)?;
+        let inner = self.inner.forward_then(self.activation, &x)?;
+        let output = dropout(self.output.forward(&dropout(inner, drop)?)?, drop)?.f_add_(&x)?;
+        self.output_norm.forward(&output)
     }
 
     /// Scores `((q_i + u) k_j + (q_i + v) r_(i-j) + (q_i + b) s_ij) / √D` (arXiv 1901.02860, eq. for `A^rel`; arXiv 1906.08237,
