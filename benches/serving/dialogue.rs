@@ -28,8 +28,13 @@ impl Dialogue {
         Ok(Self { process, ask, answers: BufReader::new(answers).lines() })
     }
 
-    /// This program in another role, on `core` alone if one is given.
-    pub(crate) fn with_myself(role: &str, task: &str, core: Option<usize>) -> Result<Self> {
+    /// This program in another role, on `core` alone if one is given, with more in its environment.
+    pub(crate) fn with_myself(
+        role: &str,
+        task: &str,
+        core: Option<usize>,
+        environment: Vec<(&'static str, &'static str)>,
+    ) -> Result<Self> {
         let myself = std::env::current_exe()?;
         let mut command = match core {
             None => Command::new(myself),
@@ -39,8 +44,7 @@ impl Dialogue {
                 pinned
             }
         };
-        // As the server's own program sets them.
-        command.args([role, task]).envs(teacher_server::environment::missing());
+        command.args([role, task]).envs(environment);
         Self::start(command)
     }
 

@@ -13,6 +13,7 @@ use lectern::{commands::parse_device, models::Arithmetic, wire::Fingerprint};
 use serde::{Deserialize, Serialize};
 use student_trainer::labels::{TeacherUrl, describe};
 use teacher_server::{
+    environment,
     serve::{Listening, ServeConfig, runtime},
     store::StoreConfig,
 };
@@ -73,7 +74,10 @@ impl Server {
     /// Starts a server and waits until its teacher is loaded.
     pub(crate) fn start(task: &Task) -> Result<Self> {
         let text = serde_json::to_string(task)?;
-        let mut process = Dialogue::with_myself(ROLE, &text, task.core)?;
+        let device = parse_device(&task.device).map_err(anyhow::Error::msg)?;
+        // As the server's own program does.
+        let environment = environment::missing(task.arithmetic.parse::<Arithmetic>()?.on(device));
+        let mut process = Dialogue::with_myself(ROLE, &text, task.core, environment)?;
         let address: SocketAddr = process.hear()?;
         let url: TeacherUrl = format!("http://{address}").parse()?;
         let fingerprint = describe(&url, Duration::from_mins(2))?.fingerprint;

@@ -64,7 +64,8 @@ impl Tier {
             turn: Duration::from_secs(if bench.quick { 1 } else { 4 }),
         };
         let task = serde_json::to_string(&task)?;
-        let mut client = Dialogue::with_myself(stored_client::ROLE, &task, Some(CLIENT_CORE))?;
+        let mut client =
+            Dialogue::with_myself(stored_client::ROLE, &task, Some(CLIENT_CORE), Vec::new())?;
         let filled: Turn = client.hear()?;
         println!("{TEXTS} rows computed and stored at {:.0}/s", TEXTS as f64 / filled.seconds);
 

@@ -145,10 +145,11 @@ impl ServeArgs {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    if let Err(cause) = environment::enter() {
+    let config = args.into_config()?;
+    let device = config.devices.first().copied().unwrap_or(Device::Cpu);
+    if let Err(cause) = environment::enter(config.arithmetic.on(device)) {
         warn!(%cause, "cannot start again with limits on memory: going on without");
     }
-    let config = args.into_config()?;
     runtime().context("cannot start the runtime")?.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;

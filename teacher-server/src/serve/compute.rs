@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     sync::{
         Arc,
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::{self, Builder, JoinHandle},
 };
@@ -51,12 +51,28 @@ impl Compute {
         &self,
         question: impl FnOnce(&Model) -> T + Send + 'static,
     ) -> Option<T> {
+        self.begin(question)?.recv().ok()
+    }
+
+    /// What the models of all threads answer, computed at the same time; `None` if one of them panicked.
+    pub(super) fn ask_all<T: Send + 'static>(
+        all: &[Self],
+        question: impl Fn(&Model) -> T + Clone + Send + 'static,
+    ) -> Option<Vec<T>> {
+        let begun: Option<Vec<_>> = all.iter().map(|each| each.begin(question.clone())).collect();
+        begun?.into_iter().map(|answer| answer.recv().ok()).collect()
+    }
+
+    fn begin<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Model) -> T + Send + 'static,
+    ) -> Option<Receiver<T>> {
         let (say, answer) = sync_channel(1);
         let work: Work = Box::new(move |model| {
             let _asker_has_gone = say.send(question(model));
         });
         self.work.send(work).ok()?;
-        answer.recv().ok()
+        Some(answer)
     }
 
     /// Computes for `engine`. The thread ends when the engine is stopped or the teacher fails.

@@ -6,6 +6,7 @@ use lectern::{
     text::Tokens,
     wire::{Answer, ContentHash, Failure, Row},
 };
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::mpsc;
 
 use super::packed::Packed;
@@ -39,17 +40,20 @@ pub(super) struct Unknown {
     pub(super) waiter: Waiter,
 }
 
+/// Mostly one: it needs no allocation of its own.
+type FewOf<T> = SmallVec<[T; 1]>;
+
 /// One content to compute, with all who wait for it.
 #[derive(Debug)]
 pub(super) struct Job {
     /// One for each member of the model.
     pub(super) tokens: Packed,
-    pub(super) waiters: Vec<Waiter>,
+    pub(super) waiters: FewOf<Waiter>,
     /// The row to compare with, when nobody waits but the store is being checked.
     pub(super) stored: Option<Box<Row>>,
     /// The experiments in whose queue it stands. Whichever of them has its turn first has it computed,
     /// so that a short queue need not wait for a long one.
-    pub(super) flows: Vec<Arc<str>>,
+    pub(super) flows: FewOf<Arc<str>>,
     pub(super) since: Instant,
     pub(super) under_way: bool,
 }
@@ -58,14 +62,15 @@ impl Job {
     /// Asked for by one.
     pub(super) fn new(flow: &Arc<str>, tokens: &[Tokens], waiter: Waiter) -> Self {
         let tokens = Packed::new(tokens);
-        let (waiters, flows) = (vec![waiter], vec![Arc::clone(flow)]);
+        let (waiters, flows) = (smallvec![waiter], smallvec![Arc::clone(flow)]);
         Self { tokens, waiters, stored: None, flows, since: Instant::now(), under_way: false }
     }
 
     /// Asked for by nobody.
     pub(super) fn comparing(row: Row, tokens: &[Tokens]) -> Self {
         let tokens = Packed::new(tokens);
-        let (waiters, flows, stored) = (Vec::new(), Vec::new(), Some(Box::new(row)));
+        let (waiters, flows) = (SmallVec::new(), SmallVec::new());
+        let stored = Some(Box::new(row));
         Self { tokens, waiters, stored, flows, since: Instant::now(), under_way: false }
     }
 

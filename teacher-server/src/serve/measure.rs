@@ -17,7 +17,7 @@ const FIRST: usize = 128;
 
 /// Tokens of the smallest batch that is taken, unless it takes too long: below, a pass alone on a quiet machine may be
 /// as fast, but passes beside each other are not (`docs/FORWARD.md`).
-const FEWEST: usize = 512;
+pub(super) const FEWEST: usize = 512;
 
 /// Tokens of the largest batch that is tried: 2,048 examples of 32 tokens.
 const LAST: usize = 1 << 16;
@@ -31,7 +31,18 @@ const FURTHER: usize = 2;
 /// No larger batch is tried than one that took so long: whoever comes in meanwhile waits for it.
 const LONGEST_SECONDS: f64 = 2.0;
 
-/// Runs forward passes of growing size, which also warms the model up, and returns the tokens of the
+/// A forward pass of about so many tokens, of two lengths, so that padding and masking are warm too.
+///
+/// Each thread's first should be as large as its later ones: whenever a product is larger than all before it, MKL takes
+/// a buffer for it and keeps those that it has (`docs/MEMORY.md`).
+pub(super) fn warm_up(model: &Model, tokens: usize) -> Result<(), ModelError> {
+    let (short, long) = (model.made_up(LENGTH / 2)?, model.made_up(LENGTH)?);
+    let mut examples = vec![long.as_ref(); tokens.div_ceil(LENGTH)];
+    examples.push(&short);
+    model.predict(&model.preparer().prepare(&examples)?).map(drop)
+}
+
+/// Runs forward passes of growing size, and returns the tokens of the
 /// smallest batch from which larger ones no longer gain.
 pub(super) fn batch_tokens(model: &Model) -> Result<usize, ModelError> {
     let mut rates: Vec<(usize, f64)> = Vec::new();

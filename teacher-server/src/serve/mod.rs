@@ -239,8 +239,8 @@ struct Started {
     measured: Measured,
 }
 
-/// Loads the teacher onto every device, opens the store, measures one lane, and starts all. The forward
-/// passes of measuring also find a teacher that cannot compute before students come.
+/// Loads the teacher onto every device, opens the store, warms every lane up, measures one, and starts all. These forward
+/// passes also find a teacher that cannot compute before students come.
 fn start(config: &ServeConfig) -> Result<Started, ServeError> {
     tch::set_num_threads(config.threads as i32);
     let load = |device: &tch::Device| Model::load(config, *device);
@@ -272,18 +272,18 @@ fn start(config: &ServeConfig) -> Result<Started, ServeError> {
         None if config.pinned => Some(card.max_length),
         given => given,
     };
+    let panicked = || ServeError::Teacher("its thread panicked".to_owned());
+    let large = max_batch_tokens.map_or(measure::FEWEST, |given| given.min(measure::FEWEST));
+    let warm = Compute::ask_all(&compute, move |model| measure::warm_up(model, large));
+    warm.ok_or_else(panicked)?.into_iter().collect::<Result<(), _>>()?;
     let measured = compute.first().and_then(|first| {
         first.ask(move |model| {
-            let max_batch_tokens = match max_batch_tokens {
-                Some(tokens) => model.warm_up().map(|()| tokens),
-                None => measure::batch_tokens(model),
-            }?;
-            Ok(Measured { max_batch_tokens, peak_flops: model.peak_flops()? })
+            let max_batch_tokens =
+                max_batch_tokens.map_or_else(|| measure::batch_tokens(model), Ok)?;
+            Ok::<_, ModelError>(Measured { max_batch_tokens, peak_flops: model.peak_flops()? })
         })
     });
-    let measured: Result<_, ModelError> =
-        measured.ok_or_else(|| ServeError::Teacher("its thread panicked".to_owned()))?;
-    let measured = measured?;
+    let measured = measured.ok_or_else(panicked)??;
     let policy = Policy {
         max_batch_tokens: measured.max_batch_tokens,
         max_batch_examples: if config.pinned { 1 } else { usize::MAX },

@@ -217,12 +217,6 @@ impl Model {
         self.members.iter().map(|member| member.model.made_up(length)).collect()
     }
 
-    /// One forward pass of two lengths, so that padding and masking are warm too.
-    pub(super) fn warm_up(&self) -> Result<(), ModelError> {
-        let (short, long) = (self.made_up(4)?, self.made_up(8)?);
-        self.predict(&self.preparer().prepare(&[&short, &long])?).map(drop)
-    }
-
     /// See [`measure::peak_flops`]; of the type of the activations.
     pub(super) fn peak_flops(&self) -> Result<f64, ModelError> {
         let first = self.members.first().map(|member| &member.model);

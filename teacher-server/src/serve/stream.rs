@@ -99,7 +99,7 @@ async fn converse(
     let watched = Arc::clone(&stream.engine);
     let mut failed = std::pin::pin!(watched.failed());
     let most = rows_per_message(watched.card(), format);
-    let mut taken = Vec::with_capacity(most);
+    let mut taken = Vec::new();
     let mut reading = true;
     while reading || !stream.in_flight.is_empty() {
         taken.clear();
