@@ -23,7 +23,7 @@ const fn variables(arithmetic: Arithmetic) -> [(&'static str, &'static str); 5] 
     ]
 }
 
-/// Layers need the same memory again and again. At once, and every tensor's pages are mapped and cleared anew: 3 % of a pass in
+/// Layers need the same memory again and again. At once, and every tensor's pages are mapped and cleared anew: 3 to 5 % of a pass in
 /// float32, but a quarter in int8, whose weights take 300 MB less to begin with.
 const fn purge_delay(arithmetic: Arithmetic) -> &'static str {
     match arithmetic {
