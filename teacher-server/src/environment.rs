@@ -23,8 +23,8 @@ const fn variables(arithmetic: Arithmetic) -> [(&'static str, &'static str); 5] 
     ]
 }
 
-/// Layers need the same memory again and again. At once, and every tensor's pages are mapped and cleared anew: 3 to 5 % of a pass in
-/// float32, but a quarter in int8, whose weights take 300 MB less to begin with.
+/// Layers need the same memory again and again. Where it is given back at once, every tensor's pages are mapped and cleared
+/// anew: 3 to 5 % of a pass in float32, but a quarter in int8, whose weights take less to begin with.
 const fn purge_delay(arithmetic: Arithmetic) -> &'static str {
     match arithmetic {
         Arithmetic::Float32 => "0",
