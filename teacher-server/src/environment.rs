@@ -9,11 +9,11 @@ use lectern::models::Arithmetic;
 const fn variables(arithmetic: Arithmetic) -> [(&'static str, &'static str); 5] {
     [
         // Compiled products that oneDNN keeps, 0.3 MiB and more each, 1,024 unless told. A forward pass needs
-        // four, again in every layer; compiling them costs a hundredth of the pass. Fewer than all passes under way need cost a
-        // quarter of int8's speed.
+        // four, again in every layer; compiling them costs a hundredth of the pass. Fewer than the passes under way need
+        // together cost a quarter of int8's speed.
         ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"),
-        // The same again in ideep, which stands between libtorch and oneDNN and has a cache for each thread that computes. No
-        // fewer than a layer has products (BERT four, XLNet seven), or each layer would look for all of its own anew.
+        // The same again in ideep, which stands between libtorch and oneDNN and has a cache for each thread that computes: twice
+        // what a layer of BERT has.
         ("LRU_CACHE_CAPACITY", "8"),
         // Milliseconds after which mimalloc, where tensors and all else lie, gives back what is free.
         ("MIMALLOC_PURGE_DELAY", purge_delay(arithmetic)),
